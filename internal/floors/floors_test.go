@@ -33,7 +33,7 @@ var floor = map[string]int{
 	"internal/mailview": parts, // shared by two doors, over the store
 
 	"accounts": contracts, "delivery": contracts, "filter": contracts, "sieve": contracts,
-	"accounts/accountstest": contracts, "accounts/sasl": contracts, "delivery/deliverytest": contracts, "filter/filtertest": contracts,
+	"accounts/accountstest": contracts, "accounts/sasl": contracts, "accounts/password": contracts, "delivery/deliverytest": contracts, "filter/filtertest": contracts,
 
 	"queue": engines, "store": engines, "store/search": engines,
 	"queue/queuetest": engines, "store/storetest": engines,
