@@ -129,7 +129,7 @@ func TestHostileLines(t *testing.T) {
 	for in, want := range map[string]string{
 		"{]\n":                                 "not JSON",
 		strings.Repeat("x", MaxRequest+1):      "more than",
-		"{\"command\":\"say\"" /* then EOF */:  "",
+		"{\"command\":\"say\"" /* then EOF */ : "",
 		"{\"command\":\"say\",\"args\":{}}\nx": `{"end":true}`,
 		"\n":                                   "not JSON",
 	} {
