@@ -1,0 +1,96 @@
+// Package sqldb is the small part of a database that the SQL backends need, so
+// that one code base serves SQLite and PostgreSQL.
+//
+// Statements are written in the words that both know: ? for arguments, RETURNING
+// instead of a last insert ID, ON CONFLICT, LIMIT. Numbers are 64 bits wide,
+// truth is 0 or 1. See Migrate for how tables are described.
+package sqldb
+
+import (
+	"context"
+	"errors"
+)
+
+var (
+	// ErrUnique means that a statement would have made a second row with the
+	// key of another.
+	ErrUnique = errors.New("sqldb: the row exists already")
+	// ErrClosed is returned by a DB after Close.
+	ErrClosed = errors.New("sqldb: closed")
+	// ErrNewer is returned by Migrate when the tables come from a later
+	// version of the program.
+	ErrNewer = errors.New("sqldb: the database was written by a newer version")
+)
+
+// A DB runs transactions. It is used by many goroutines.
+//
+// Functions given to it may run more than once and in another goroutine, so they
+// begin by forgetting what an earlier run noted, and have no effect but on the
+// Conn. They do no slow I/O and start no other transaction.
+type DB interface {
+	// Update runs fn in a transaction that sees no other half done. When it
+	// returns nil the changes are durable; otherwise nothing changed. When
+	// ctx ends while Update waits for its turn, fn does not run.
+	Update(ctx context.Context, fn func(Conn) error) error
+	// View runs fn on a consistent snapshot. fn cannot write.
+	View(ctx context.Context, fn func(Conn) error) error
+	// Listen calls fn for each Notify of topic that was committed, until ctx
+	// is done, and then returns nil. fn runs in this goroutine and returns
+	// quickly. Equal payloads may come as one, and an empty payload means
+	// that anything may have happened: it comes first, once Listen misses
+	// nothing more, and after every gap.
+	Listen(ctx context.Context, topic string, fn func(payload string)) error
+	// Close waits for transactions in progress.
+	Close() error
+}
+
+// A Conn runs statements of one transaction. It is valid only inside the function
+// that received it. Arguments are int, int64, uint32, bool, string, []byte, or
+// nil; a nil []byte is NULL.
+type Conn interface {
+	// Exec runs a statement, or without arguments several, with a semicolon
+	// between. It returns ErrUnique, wrapped, for a second row with a key;
+	// fn must then return an error too.
+	Exec(query string, args ...any) error
+	// Query calls row for each row and stops at the first error. row does not
+	// use the Conn.
+	Query(query string, row func(Row) error, args ...any) error
+	// Changes is how many rows the last Exec changed.
+	Changes() int64
+	// Notify tells those who Listen to topic, after the commit. payload is at
+	// most 1000 bytes, and not empty.
+	Notify(topic, payload string)
+}
+
+// A Row is valid only inside the function that received it. Columns count from
+// zero. A NULL reads as 0, "" or nil.
+type Row interface {
+	Int(col int) int64
+	Text(col int) string
+	Bytes(col int) []byte // a copy
+	IsNull(col int) bool
+}
+
+// A Buffer holds writes back in memory, to do many in one statement, and may keep
+// rows it read from one transaction to the next. Its methods are called by one
+// goroutine at a time, the one that runs an Update.
+type Buffer interface {
+	// Mark is called before each function.
+	Mark()
+	// Undo forgets what was held back since Mark.
+	Undo()
+	// Flush writes what is held back. It is called before a commit; the owner
+	// calls it before a read that must see what is held.
+	Flush(Conn) error
+	// Forget drops all it holds and knows: the transaction was rolled back, or
+	// another process wrote.
+	Forget()
+}
+
+// Buffering is a power of a DB with one writer at a time, where a Buffer sees
+// every transaction there is.
+type Buffering interface {
+	DB
+	// Buffer makes b part of every later Update.
+	Buffer(b Buffer)
+}
