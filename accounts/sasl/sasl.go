@@ -1,0 +1,204 @@
+// Package sasl is the server side of SASL (RFC 4422) for doors: it offers the
+// mechanisms that an accounts.Authenticator can check and leads one exchange.
+//
+// PLAIN (RFC 4616) and LOGIN send the password, SCRAM-SHA-256 (RFC 5802, RFC 7677)
+// proves it. Nothing is offered on a connection without TLS unless that was asked
+// for. A door decodes base64, strictly, deals with "*", and keeps the exchange to
+// one goroutine.
+package sasl
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	gosasl "github.com/emersion/go-sasl"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/accounts"
+)
+
+// The names of the mechanisms.
+const (
+	Plain       = "PLAIN"
+	Login       = "LOGIN"
+	SCRAMSHA256 = "SCRAM-SHA-256"
+)
+
+// MaxResponse is the most bytes that a client may send at a time, without base64.
+const MaxResponse = 4096
+
+var (
+	// ErrUnsupported means that a mechanism is not offered here.
+	ErrUnsupported = errors.New("sasl: unsupported mechanism")
+	// ErrNeedsTLS means that it will be, once the connection is encrypted.
+	ErrNeedsTLS = errors.New("sasl: encryption needed")
+	// ErrMalformed means that a response is not of the form that the mechanism
+	// has, or asks to act as someone else.
+	ErrMalformed = errors.New("sasl: malformed response")
+)
+
+// A Server leads one exchange; it is that of package go-sasl. Next is called with
+// the client's initial response, nil if there was none, and then with its answer
+// to each challenge. done is only true with a nil error, and then the client has
+// logged in.
+//
+// An error ends the exchange. errors.Is tells accounts.ErrBadCredentials,
+// accounts.ErrThrottled and ErrMalformed from others, which mean that it could
+// not be checked; its text can be shown to the client.
+type Server = gosasl.Server
+
+// An Offer says which mechanisms a door has. Auth is required.
+type Offer struct {
+	Auth accounts.Authenticator
+	// Insecure offers mechanisms on connections without TLS, too.
+	Insecure bool
+}
+
+// Mechanisms returns the names of what is offered, best first, and nothing where
+// tls is false, unless Insecure is set.
+func (o Offer) Mechanisms(tls bool) []string {
+	if o.Auth == nil || !tls && !o.Insecure {
+		return nil
+	}
+	names := []string{Plain, Login}
+	if _, ok := accounts.SCRAMOf(o.Auth); ok {
+		names = slices.Insert(names, 0, SCRAMSHA256)
+	}
+	return names
+}
+
+// Start begins an exchange, or returns ErrUnsupported or ErrNeedsTLS. The name of
+// the mechanism has no case. a says where the client is; its Login and Password
+// come from the exchange. done is called once, before Next returns true. ctx is
+// for all of the exchange.
+func (o Offer) Start(ctx context.Context, mech string, a accounts.Attempt, done func(accounts.Login)) (Server, error) {
+	mech = strings.ToUpper(mech)
+	if !slices.Contains(o.Mechanisms(a.TLS), mech) {
+		if slices.Contains(o.Mechanisms(true), mech) {
+			return nil, ErrNeedsTLS
+		}
+		return nil, ErrUnsupported
+	}
+	x := &exchange{ctx: ctx, auth: o.Auth, a: a, done: done}
+	switch mech {
+	case Plain:
+		return &guard{inner: newPlain(x)}, nil
+	case Login:
+		return &guard{inner: &login{exchange: x}}, nil
+	default:
+		s, err := newSCRAM(x)
+		return &guard{inner: s}, err
+	}
+}
+
+// exchange is what the mechanisms share.
+type exchange struct {
+	ctx  context.Context
+	auth accounts.Authenticator
+	a    accounts.Attempt
+	done func(accounts.Login)
+}
+
+// check looks at a password. A client may act for nobody but itself.
+func (x *exchange) check(authzid, login, password string) error {
+	if err := x.identify(authzid, login); err != nil {
+		return err
+	}
+	if strings.IndexByte(password, 0) >= 0 {
+		return ErrMalformed
+	}
+	x.a.Password = password
+	l, err := x.auth.Authenticate(x.ctx, x.a)
+	if err == nil {
+		x.done(l)
+	}
+	return err
+}
+
+// identify sets the login.
+func (x *exchange) identify(authzid, login string) error {
+	if login == "" || len(login) > 512 || !utf8.ValidString(login) || strings.ContainsFunc(login, unicode.IsControl) {
+		return ErrMalformed
+	}
+	if authzid != "" && !same(authzid, login) {
+		return ErrMalformed
+	}
+	x.a.Login = login
+	return nil
+}
+
+// same reports whether two logins are one.
+func same(a, b string) bool {
+	ca, err := accounts.Canonical(a)
+	if err != nil {
+		return a == b
+	}
+	cb, err := accounts.Canonical(b)
+	return err == nil && ca == cb
+}
+
+// guard bounds what goes into a mechanism and makes what comes out fit to show.
+type guard struct {
+	inner gosasl.Server
+	over  bool
+}
+
+func (g *guard) Next(response []byte) (challenge []byte, done bool, err error) {
+	if g.over {
+		return nil, false, show(ErrMalformed)
+	}
+	if len(response) > MaxResponse {
+		err = ErrMalformed
+	} else {
+		challenge, done, err = g.inner.Next(response)
+	}
+	if err != nil {
+		g.over = true
+		return nil, false, show(err)
+	}
+	g.over = done
+	return challenge, done, nil
+}
+
+// A failure is an error with a text for the client.
+type failure struct {
+	text string
+	err  error
+}
+
+func (f *failure) Error() string { return f.text }
+func (f *failure) Unwrap() error { return f.err }
+
+// show gives an error a text that says no more than the client may know.
+func show(err error) error {
+	switch {
+	case errors.Is(err, accounts.ErrBadCredentials):
+		return &failure{"authentication failed", err}
+	case errors.Is(err, accounts.ErrThrottled):
+		return &failure{"too many failed logins, try again later", err}
+	case errors.Is(err, ErrMalformed):
+		return &failure{"malformed authentication response", err}
+	}
+	return &failure{"authentication is temporarily unavailable", err}
+}
+
+// Reply is the SMTP reply to an error of Start or Next (RFC 4954, 4 and 6), which
+// other doors may take the enhanced code and text from.
+func Reply(err error) *mailkeel.Error {
+	e := &mailkeel.Error{Code: 454, Enhanced: [3]int{4, 7, 0}, Message: show(err).Error(), Err: err}
+	switch {
+	case errors.Is(err, ErrUnsupported):
+		e.Code, e.Enhanced, e.Message = 504, [3]int{5, 5, 4}, "unsupported authentication mechanism"
+	case errors.Is(err, ErrNeedsTLS):
+		e.Code, e.Enhanced, e.Message = 538, [3]int{5, 7, 11}, "encryption required for authentication"
+	case errors.Is(err, accounts.ErrBadCredentials):
+		e.Code, e.Enhanced = 535, [3]int{5, 7, 8}
+	case errors.Is(err, ErrMalformed):
+		e.Code, e.Enhanced = 501, [3]int{5, 5, 2}
+	}
+	return e
+}
