@@ -1,0 +1,63 @@
+package store
+
+import "context"
+
+// PutObject writes an object, or its tombstone, and returns its ModSeq. A Blob
+// must be young.
+func (s *Store) PutObject(ctx context.Context, o Object) (seq ModSeq, err error) {
+	err = s.update(ctx, only(o.Account), func(w *work) error {
+		acc, err := w.account(o.Account)
+		if err != nil {
+			return err
+		}
+		seq = acc.ModSeq
+		return w.object(o)
+	})
+	return seq, err
+}
+
+// Forget removes tombstones with a ModSeq up to through and makes that the
+// account's Horizon, if it is not beyond. Tombstones that can still be restored
+// stay until a later Forget.
+func (s *Store) Forget(ctx context.Context, id AccountID, through ModSeq) error {
+	return s.update(ctx, only(id), func(w *work) error {
+		acc, err := w.account(id)
+		if err != nil {
+			return err
+		}
+		acc.ModSeq-- // nothing that a follower sees
+		through := max(acc.Horizon, min(through, acc.ModSeq))
+		acc.changed = through > acc.Horizon
+		acc.Horizon = through
+		return w.Tx.Forget(id, through, w.now)
+	})
+}
+
+// Expire removes up to max notes of deliveries and conversations whose time has
+// passed, and reports whether there may be more. Run it now and then.
+func (s *Store) Expire(ctx context.Context, max int) (more bool, err error) {
+	now := s.now()
+	err = s.Backend.Update(ctx, func(tx Tx) error {
+		n, err := tx.Expire(now, max)
+		more = n >= max
+		return err
+	})
+	return more, err
+}
+
+// DeleteAccount removes the mail and objects of an account for good, at most max
+// rows in a call; call it again while more is true. From the first call on the
+// account is not found and gets no mail, also if Limit knows it again.
+func (s *Store) DeleteAccount(ctx context.Context, id AccountID, max int) (more bool, err error) {
+	err = s.update(ctx, only(id), func(w *work) error {
+		acc := w.accs[id]
+		if !acc.Deleted {
+			acc.Account = Account{ID: id, ModSeq: acc.ModSeq, Horizon: acc.ModSeq, LastUIDValidity: acc.LastUIDValidity, Deleted: true}
+			acc.changed = true
+		}
+		n, err := w.Drop(id, max)
+		more = n >= max
+		return err
+	})
+	return more, err
+}

@@ -1,0 +1,77 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/mailkeel/mailkeel/store/blob"
+)
+
+// An Append is a message that a user puts into a mailbox.
+type Append struct {
+	// Blob is young: it was committed or touched by the caller.
+	Blob     blob.Info
+	Flags    []string
+	Received time.Time // zero means now
+}
+
+// Append files messages in a mailbox, all or none; the right i. Flags are kept as
+// s, w and t allow (RFC 4314, 4). ErrOverQuota, ErrInvalid, ErrLimit.
+func (a *Access) Append(ctx context.Context, id MailboxID, ms ...Append) ([]Placed, error) {
+	mb, r, err := a.look(ctx, id, "i")
+	if err != nil || len(ms) == 0 {
+		return nil, err
+	}
+	limit, err := a.store.limit(ctx, mb.Account)
+	if err != nil {
+		return nil, err
+	}
+	flags, cold := make([][]string, len(ms)), make([]Cold, len(ms))
+	for i, m := range ms {
+		if flags[i], err = CleanFlags(m.Flags); err != nil {
+			return nil, err
+		}
+		if cold[i], err = a.store.Parse(ctx, m.Blob); err != nil {
+			return nil, err
+		}
+	}
+	var out []Placed
+	err = a.update(ctx, func(w *work) error {
+		out = nil
+		var dst *workBox
+		if dst, r, err = a.box(w, id, "i"); err != nil {
+			return err
+		}
+		var seen *seenSet
+		if dst.Account != a.account {
+			if seen, err = w.seenBy(dst, a.account); err != nil {
+				return err
+			}
+		}
+		f := filing{w: w, dst: dst, limit: limit}
+		for i, m := range ms {
+			keep := r.keep(flags[i])
+			row := Message{Flags: keep, Received: m.Received, Blob: m.Blob.Ref, Size: m.Blob.Size}
+			if seen != nil {
+				row.Flags = withSeen(keep, false)
+			}
+			if err := f.add(row, cold[i]); err != nil {
+				return err
+			}
+			if seen != nil && has(keep, FlagSeen) {
+				seen.set(f.rows[i].UID, true)
+			}
+		}
+		if err := f.put(); err != nil {
+			return err
+		}
+		for _, m := range f.rows {
+			out = append(out, Placed{m.Account, m.Mailbox, dst.UIDValidity, m.UID, m.ID})
+		}
+		return nil
+	}, id)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
