@@ -1,0 +1,265 @@
+package message
+
+import (
+	"bytes"
+	"strings"
+)
+
+// A field is one that Parse keeps.
+type field uint8
+
+const (
+	none field = iota
+	contentType
+	contentID
+	contentDescription
+	contentEncoding
+	contentMD5
+	contentLocation
+	contentLanguage
+	contentDisposition
+	date // here begin those of an envelope
+	subject
+	messageID
+	inReplyTo
+	references
+	from // here begin those that are lists of addresses
+	sender
+	replyTo
+	to
+	cc
+	bcc
+	nFields
+)
+
+func fieldOf(name []byte) field {
+	var low [len("content-transfer-encoding")]byte
+	if len(name) > len(low) {
+		return none
+	}
+	for i, c := range name {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		low[i] = c
+	}
+	switch string(low[:len(name)]) {
+	case "content-type":
+		return contentType
+	case "content-id":
+		return contentID
+	case "content-description":
+		return contentDescription
+	case "content-transfer-encoding":
+		return contentEncoding
+	case "content-md5":
+		return contentMD5
+	case "content-location":
+		return contentLocation
+	case "content-language":
+		return contentLanguage
+	case "content-disposition":
+		return contentDisposition
+	case "date":
+		return date
+	case "subject":
+		return subject
+	case "message-id":
+		return messageID
+	case "in-reply-to":
+		return inReplyTo
+	case "references":
+		return references
+	case "from":
+		return from
+	case "sender":
+		return sender
+	case "reply-to":
+		return replyTo
+	case "to":
+		return to
+	case "cc":
+		return cc
+	case "bcc":
+		return bcc
+	}
+	return none
+}
+
+// fields are the values of one header, unfolded. Of fields that occur twice the
+// first counts.
+type fields struct {
+	seen  [nFields]bool
+	value [nFields][]byte
+}
+
+func (f *fields) reset() {
+	clear(f.seen[:])
+	for i := range f.value {
+		f.value[i] = f.value[i][:0]
+	}
+}
+
+// begin returns the field with this name if its value is wanted.
+func (f *fields) begin(name []byte, message bool) field {
+	id := fieldOf(bytes.TrimRight(name, " \t"))
+	if id == none || f.seen[id] || id >= date && !message {
+		return none
+	}
+	f.seen[id] = true
+	return id
+}
+
+// add appends a piece of a line to a value. Bytes that no string of IMAP may hold,
+// and that would begin a new line elsewhere, become spaces.
+func (f *fields) add(id field, piece []byte) {
+	limit := maxField
+	if id >= from {
+		limit = maxList
+	}
+	if id == none || len(f.value[id]) >= limit {
+		return
+	}
+	if n := len(piece); n > 0 && piece[n-1] == '\n' {
+		piece = bytes.TrimRight(piece, "\r\n")
+	}
+	was := len(f.value[id])
+	v := append(f.value[id], piece[:min(len(piece), limit-was)]...)
+	for i, c := range v[was:] {
+		if c == 0 || c == '\r' || c == '\n' {
+			v[was+i] = ' '
+		}
+	}
+	f.value[id] = v
+}
+
+// get returns a value without the spaces around it.
+func (f *fields) get(id field) string { return string(bytes.Trim(f.value[id], " \t")) }
+
+// describe fills part from the header at hand, and returns its boundary. A part
+// without a type has the one given.
+func (p *parser) describe(part *Part, typ, subtype string) (boundary string) {
+	part.Type, part.Subtype, part.Encoding = typ, subtype, "7bit"
+	if p.seen[contentType] {
+		t, s, rest, ok := parseType(p.get(contentType), &p.steps)
+		if !ok {
+			t, s, rest = "text", "plain", ""
+		}
+		part.Type, part.Subtype = p.name(t), p.name(s)
+		params := parseParams(rest, &p.steps)
+		boundary = strings.TrimRight(param(params, "boundary"), " \t")
+		part.Params = p.keep(params)
+	}
+	if e, _ := parseToken(p.get(contentEncoding), &p.steps); e != "" {
+		part.Encoding = p.name(e)
+	}
+	if p.seen[contentDisposition] {
+		d, rest := parseToken(p.get(contentDisposition), &p.steps)
+		part.DispositionParams = p.keep(parseParams(rest, &p.steps))
+		if d == "" && len(part.DispositionParams) > 0 {
+			d = "attachment" // as what nobody knows (RFC 2183, 2.8)
+		}
+		part.Disposition = p.name(d)
+	}
+	part.ID = p.text(p.get(contentID))
+	part.Description = p.text(p.get(contentDescription))
+	part.MD5 = p.text(p.get(contentMD5))
+	part.Location = p.text(p.get(contentLocation))
+	for tag := range strings.SplitSeq(p.get(contentLanguage), ",") {
+		if tag = strings.Trim(tag, " \t"); tag != "" && len(part.Language) < maxParams {
+			part.Language = append(part.Language, p.text(tag))
+		}
+	}
+	return boundary
+}
+
+// name keeps a name without a copy if it is a usual one.
+func (p *parser) name(s string) string {
+	switch s {
+	case "text", "plain", "html", "multipart", "mixed", "alternative", "application", "octet-stream",
+		"image", "7bit", "8bit", "base64", "quoted-printable", "attachment", "inline":
+		return s
+	}
+	return p.text(s)
+}
+
+func (p *parser) keep(params []Param) []Param {
+	for i, a := range params {
+		if p.kept -= len(a.Name) + len(a.Value); p.kept < 0 {
+			p.kept = 0
+			return params[:i:i]
+		}
+	}
+	return params
+}
+
+// envelope makes an Envelope of the header at hand.
+func (p *parser) envelope() *Envelope {
+	return &Envelope{
+		Date:       p.text(p.get(date)),
+		Subject:    p.text(p.get(subject)),
+		MessageID:  p.text(p.get(messageID)),
+		InReplyTo:  p.text(p.get(inReplyTo)),
+		References: p.references(),
+		From:       p.addresses(from),
+		Sender:     p.addresses(sender),
+		ReplyTo:    p.addresses(replyTo),
+		To:         p.addresses(to),
+		Cc:         p.addresses(cc),
+		Bcc:        p.addresses(bcc),
+	}
+}
+
+func (p *parser) addresses(id field) []Address {
+	if len(p.value[id]) == 0 {
+		return nil
+	}
+	list := parseAddresses(p.get(id), &p.steps)
+	for i, a := range list {
+		if p.kept -= len(a.Name) + len(a.Mailbox) + len(a.Host); p.kept < 0 {
+			p.kept = 0
+			return list[:i:i]
+		}
+	}
+	return list
+}
+
+// references returns the first and the last message IDs: the root of the thread
+// and the nearest ancestors.
+func (p *parser) references() []string {
+	s := p.get(references)
+	p.steps += int64(len(s))
+	ids := MessageIDs(s)
+	if len(ids) > maxReferences {
+		ids = append(ids[:1:1], ids[len(ids)-maxReferences+1:]...)
+	}
+	for i, id := range ids {
+		ids[i] = p.text(id)
+	}
+	return ids
+}
+
+const maxReferences = 100
+
+// MessageIDs returns the message IDs in the value of a Message-ID, In-Reply-To or
+// References field, without < > and spaces. What is not between < > is passed over.
+func MessageIDs(s string) (ids []string) {
+	for {
+		_, rest, ok := strings.Cut(s, "<")
+		if !ok {
+			return ids
+		}
+		end := strings.IndexByte(rest, '>')
+		if end < 0 {
+			return ids
+		}
+		id := rest[:end]
+		if i := strings.LastIndexByte(id, '<'); i >= 0 { // the one before was cut off
+			id = id[i+1:]
+		}
+		if id = strings.Join(strings.Fields(id), ""); id != "" {
+			ids = append(ids, id)
+		}
+		s = rest[end+1:]
+	}
+}
