@@ -26,7 +26,7 @@ func (a *Access) Append(ctx context.Context, id MailboxID, ms ...Append) ([]Plac
 	if err != nil {
 		return nil, err
 	}
-	flags, cold := make([][]string, len(ms)), make([]Cold, len(ms))
+	flags, cold, keys := make([][]string, len(ms)), make([]Cold, len(ms)), make([][]ThreadKey, len(ms))
 	for i, m := range ms {
 		if flags[i], err = CleanFlags(m.Flags); err != nil {
 			return nil, err
@@ -34,6 +34,7 @@ func (a *Access) Append(ctx context.Context, id MailboxID, ms ...Append) ([]Plac
 		if cold[i], err = a.store.Parse(ctx, m.Blob); err != nil {
 			return nil, err
 		}
+		keys[i] = coldKeys(&cold[i])
 	}
 	var out []Placed
 	err = a.update(ctx, func(w *work) error {
@@ -55,7 +56,7 @@ func (a *Access) Append(ctx context.Context, id MailboxID, ms ...Append) ([]Plac
 			if seen != nil {
 				row.Flags = withSeen(keep, false)
 			}
-			if err := f.add(row, cold[i]); err != nil {
+			if err := f.add(row, cold[i], keys[i]); err != nil {
 				return err
 			}
 			if seen != nil && has(keep, FlagSeen) {

@@ -134,10 +134,14 @@ func (a *Access) copies(w *work, src, dst *workBox, r Rights, ms []Message, limi
 		if seenTo != nil {
 			n.Flags = withSeen(flags, false)
 		}
+		c := cold[m.ID]
+		var keys []ThreadKey
 		if src.Account == dst.Account {
 			n.Thread = m.Thread
+		} else {
+			keys = coldKeys(&c)
 		}
-		if err := f.add(n, cold[m.ID]); err != nil {
+		if err := f.add(n, c, keys); err != nil {
 			return nil, err
 		}
 		uid := f.rows[len(f.rows)-1].UID

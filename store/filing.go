@@ -10,9 +10,10 @@ type filing struct {
 	keys  [][]ThreadKey
 }
 
-// add takes a message that has Flags, Received, Blob, Size and perhaps a Thread.
-// ErrOverQuota and ErrLimit leave the filing as it was.
-func (f *filing) add(m Message, c Cold) (err error) {
+// add takes a message that has Flags, Received, Blob, Size and perhaps a Thread;
+// without one it joins that of keys. ErrOverQuota and ErrLimit leave the filing as
+// it was.
+func (f *filing) add(m Message, c Cold, keys []ThreadKey) (err error) {
 	w, dst := f.w, f.dst
 	if err := w.room(dst.Account, f.limit, m.Size); err != nil {
 		return err
@@ -29,9 +30,12 @@ func (f *filing) add(m Message, c Cold) (err error) {
 	if m.Saved = w.now; m.Received.IsZero() {
 		m.Received = w.now
 	}
+	if m.Thread != 0 {
+		keys = nil
+	}
 	c.Account, c.ID = dst.Account, 0
 	w.add(dst, &m, 1)
-	f.rows, f.cold = append(f.rows, m), append(f.cold, c)
+	f.rows, f.cold, f.keys = append(f.rows, m), append(f.cold, c), append(f.keys, keys)
 	return nil
 }
 
@@ -40,11 +44,45 @@ func (f *filing) put() error {
 	if len(f.rows) == 0 {
 		return nil
 	}
-	if err := f.w.PutMessages(f.rows); err != nil {
+	var ask []ThreadKey
+	for _, keys := range f.keys {
+		ask = append(ask, keys...)
+	}
+	if ask == nil {
+		if err := f.w.PutMessages(f.rows); err != nil {
+			return err
+		}
+	} else if err := f.thread(ask); err != nil {
 		return err
 	}
 	for i := range f.cold {
 		f.cold[i].ID = f.rows[i].ID
 	}
 	return f.w.PutCold(f.cold)
+}
+
+// thread writes the rows one after the other, so that one can join the thread
+// that another begins.
+func (f *filing) thread(ask []ThreadKey) error {
+	owner := f.dst.Account
+	known, err := f.w.Threads(owner, ask)
+	if err != nil {
+		return err
+	}
+	for i := range f.rows {
+		m := &f.rows[i]
+		for _, k := range f.keys[i] {
+			if t, ok := known[k]; ok {
+				m.Thread = t
+				break
+			}
+		}
+		if err := f.w.PutMessages(f.rows[i : i+1]); err != nil {
+			return err
+		}
+		if err := f.w.noteThreads(owner, m.Thread, f.keys[i], known); err != nil {
+			return err
+		}
+	}
+	return nil
 }

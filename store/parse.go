@@ -2,13 +2,58 @@ package store
 
 import (
 	"context"
+	"errors"
 
+	"github.com/mailkeel/mailkeel/internal/message"
 	"github.com/mailkeel/mailkeel/store/blob"
 )
 
-// Parse reads a message and returns what Delivery.Cold wants of it. What it
-// cannot make sense of is left empty; an error means that the blob could not be
-// read. It runs outside of transactions.
+// Parse reads a message once and returns what Delivery.Cold wants of it. It never
+// fails because of what the bytes are; an error means that they could not be
+// read. It runs outside of transactions. Offsets in Structure count from the
+// start of the blob, where no Prefix is.
 func (s *Store) Parse(ctx context.Context, info blob.Info) (Cold, error) {
-	return Cold{}, ctx.Err()
+	rc, err := s.Blobs.Open(ctx, info.Ref, 0, -1)
+	if err != nil {
+		return Cold{}, err
+	}
+	defer rc.Close()
+	m, err := message.Parse(rc)
+	if err != nil {
+		return Cold{}, err
+	}
+	return Cold{
+		Envelope:  message.EncodeEnvelope(&m.Envelope),
+		Structure: message.EncodePart(&m.Root),
+		Preview:   m.Preview,
+	}, nil
+}
+
+// parseLate parses messages of one account that were filed without it, and keeps
+// what it finds, so that it is done once.
+func (s *Store) parseLate(ctx context.Context, ms []Message, out map[MessageID]Cold) error {
+	for _, m := range ms {
+		c, err := s.Parse(ctx, blob.Info{Ref: m.Blob})
+		if err != nil {
+			return err
+		}
+		c.Account, c.ID, c.Prefix = m.Account, m.ID, out[m.ID].Prefix
+		out[m.ID] = c
+	}
+	return s.Backend.Update(ctx, func(tx Tx) error {
+		if _, err := tx.Accounts(ms[0].Account); err != nil {
+			return err
+		}
+		var rows []Cold
+		for _, m := range ms {
+			_, err := tx.MessageByID(m.Account, m.ID)
+			if errors.Is(err, ErrNotFound) {
+				continue // it has gone, and its cold row with it
+			} else if err != nil {
+				return err
+			}
+			rows = append(rows, out[m.ID])
+		}
+		return tx.PutCold(rows)
+	})
 }

@@ -64,7 +64,7 @@ func (a *Access) Restore(ctx context.Context, id MailboxID, uids ...UID) ([]Plac
 				}
 			}
 			n := Message{Thread: m.Thread, Flags: withoutDeleted(m.Flags), Received: m.Received, Blob: m.Blob, Size: m.Size}
-			if err := f.add(n, c); err != nil {
+			if err := f.add(n, c, nil); err != nil {
 				return err
 			}
 			ms[i].KeepUntil, ms[i].ModSeq = time.Time{}, w.seq(dst)
