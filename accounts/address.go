@@ -72,25 +72,29 @@ func parts(addr string) (local, domain string, err error) {
 	return fold(local), domain, err
 }
 
-// split is parts with the case of the local part as it was.
+// split is parts with the case of the local part as it was. Where only the local
+// part is bad it still returns the domain.
 func split(addr string) (local, domain string, err error) {
 	bad := fmt.Errorf("%w: %.100q", ErrBadAddress, addr)
 	at := strings.LastIndexByte(addr, '@')
-	if at < 1 || at > 256 || !utf8.ValidString(addr) {
+	if at < 1 {
 		return "", "", bad
 	}
-	if local = addr[:at]; local[0] == '"' {
-		if local = unquote(local); local == "" {
-			return "", "", bad
-		}
+	if domain, err = CanonicalDomain(addr[at+1:]); err != nil {
+		return "", "", err
+	}
+	if local = addr[:at]; len(local) > 256 || !utf8.ValidString(local) {
+		return "", domain, bad
+	}
+	if local[0] == '"' {
+		local = unquote(local)
 	} else if !dotString(local) {
-		return "", "", bad
+		return "", domain, bad
 	}
-	if len(local) > 64 || strings.ContainsFunc(local, unicode.IsControl) { // RFC 5321, 4.5.3.1.1
-		return "", "", bad
+	if local == "" || len(local) > 64 || strings.ContainsFunc(local, unicode.IsControl) { // RFC 5321, 4.5.3.1.1
+		return "", domain, bad
 	}
-	domain, err = CanonicalDomain(addr[at+1:])
-	return local, domain, err
+	return local, domain, nil
 }
 
 // fold makes local parts that people take for the same one equal.

@@ -13,6 +13,7 @@ import (
 const (
 	maxDepth   = 10
 	maxTargets = 1000
+	maxSteps   = 10 * maxTargets // with those that are passed over
 )
 
 // ErrExpansion means that an address leads through too many aliases or to too
@@ -56,7 +57,7 @@ func Resolve(ctx context.Context, t Table, addr string) (Resolution, error) {
 		}
 		addr = "postmaster@" + home.Name
 	}
-	r := resolver{ctx: ctx, table: t, fallback: true, seen: map[string]bool{}, got: map[Target]bool{}}
+	r := newResolver(ctx, t, true)
 	if err := r.follow(addr, 0); err != nil {
 		return Resolution{}, err
 	}
@@ -105,7 +106,7 @@ func MaySend(ctx context.Context, t Table, id mailkeel.AccountID, addr string) (
 			return true, nil
 		}
 	}
-	r := resolver{ctx: ctx, table: t, seen: map[string]bool{}, got: map[Target]bool{}}
+	r := newResolver(ctx, t, false)
 	switch err := r.follow(addr, 0); {
 	case errors.Is(err, ErrNoUser), errors.Is(err, ErrNotLocal), errors.Is(err, ErrExpansion):
 		return false, nil
@@ -124,87 +125,143 @@ func MaySend(ctx context.Context, t Table, id mailkeel.AccountID, addr string) (
 type resolver struct {
 	ctx      context.Context
 	table    Table
-	fallback bool            // go to postmaster and catch-all addresses
-	seen     map[string]bool // canonical addresses that were followed
-	got      map[Target]bool // with only what tells targets apart
+	fallback bool // go to postmaster and catch-all addresses
+	steps    int
+	domains  map[string]Domain // that were asked for; without a name if not ours
+	seen     map[string]bool   // our addresses that were followed: whether they led to a target
+	got      map[Target]bool   // with only what tells targets apart
+	hits     int               // how often a target was reached
 	targets  []Target
+}
+
+func newResolver(ctx context.Context, t Table, fallback bool) *resolver {
+	return &resolver{ctx: ctx, table: t, fallback: fallback, domains: map[string]Domain{}, seen: map[string]bool{}, got: map[Target]bool{}}
+}
+
+// domain returns one of ours, or ErrNotLocal.
+func (r *resolver) domain(name string) (Domain, error) {
+	d, ok := r.domains[name]
+	if !ok {
+		var err error
+		if d, err = r.table.Domain(r.ctx, name); err != nil && !errors.Is(err, ErrNotLocal) {
+			return d, err
+		}
+		r.domains[name] = d
+	}
+	if d.Name == "" {
+		return d, fmt.Errorf("%w: %s", ErrNotLocal, name)
+	}
+	return d, nil
 }
 
 // follow adds the targets of addr. ErrNoUser and ErrNotLocal are only returned at
 // depth 0, where someone is there to be told.
 func (r *resolver) follow(addr string, depth int) error {
+	if r.steps++; r.steps > maxSteps {
+		return fmt.Errorf("%w: more than %d steps", ErrExpansion, maxSteps)
+	}
 	given, domain, err := split(addr)
-	if err != nil {
-		return r.miss(noUser(nil, addr), depth)
+	if domain == "" {
+		return r.miss(addr, depth)
 	}
-	local := fold(given)
-	if key := Join(local, domain); r.seen[key] {
-		return nil
-	} else if r.seen[key] = true; len(r.seen) > 2*maxTargets {
-		return fmt.Errorf("%w: more than %d addresses", ErrExpansion, 2*maxTargets)
+	d, far := r.domain(domain)
+	switch {
+	case far != nil && (depth == 0 || !errors.Is(far, ErrNotLocal)):
+		return far
+	case err != nil:
+		return r.miss(addr, depth)
+	case far != nil:
+		t := Target{Addr: Join(given, domain)}
+		return r.add(t, t)
 	}
-	d, err := r.table.Domain(r.ctx, domain)
-	if errors.Is(err, ErrNotLocal) && depth > 0 {
-		return r.add(Target{Addr: Join(given, domain)}, Target{Addr: Join(given, domain)})
-	}
-	if err != nil {
-		return err
-	}
-	e, err := r.table.Entry(r.ctx, Join(local, domain))
-	folder := ""
-	if errors.Is(err, ErrNoUser) {
-		if base, _, plus := strings.Cut(local, "+"); plus && base != "" {
-			_, folder, _ = strings.Cut(given, "+")
-			e, err = r.table.Entry(r.ctx, Join(base, domain))
+	key := Join(fold(given), domain)
+	if led, again := r.seen[key]; again {
+		if led {
+			r.hits++
 		}
+		return nil
 	}
-	if errors.Is(err, ErrNoUser) && r.fallback {
-		folder = ""
-		e, err = r.others(local, d)
+	r.seen[key] = false
+	before := r.hits
+	err = r.local(given, d, depth)
+	r.seen[key] = r.hits > before
+	return err
+}
+
+// local follows an address of a domain that is ours.
+func (r *resolver) local(given string, d Domain, depth int) error {
+	local, folder := fold(given), ""
+	addr := Join(local, d.Name)
+	e, err := r.table.Entry(r.ctx, addr)
+	if base, _, plus := strings.Cut(local, "+"); plus && base != "" && errors.Is(err, ErrNoUser) {
+		_, folder, _ = strings.Cut(given, "+")
+		e, err = r.table.Entry(r.ctx, Join(base, d.Name))
 	}
 	switch {
+	case errors.Is(err, ErrNoUser) && r.fallback:
+		return r.others(local, d, depth)
 	case errors.Is(err, ErrNoUser):
-		return r.miss(noUser(nil, addr), depth)
+		return r.miss(addr, depth)
 	case err != nil:
 		return err
 	case e.Account != "":
-		return r.add(Target{Addr: Join(local, domain), Account: e.Account, Mailbox: folder}, Target{Account: e.Account, Mailbox: folder})
-	case depth == maxDepth:
-		return fmt.Errorf("%w: deeper than %d", ErrExpansion, maxDepth)
+		return r.add(Target{Addr: addr, Account: e.Account, Mailbox: folder}, Target{Account: e.Account, Mailbox: folder})
 	}
 	for _, target := range e.Targets {
-		if err := r.follow(target, depth+1); err != nil {
+		if err := r.deeper(target, depth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// others finds who gets mail for a local part that has no entry.
-func (r *resolver) others(local string, d Domain) (Entry, error) {
-	mandatory := local == "postmaster" || local == "abuse"
-	switch {
-	case mandatory && d.Postmaster != "":
-		return Entry{Targets: []string{d.Postmaster}}, nil
-	case d.CatchAll != "":
-		return Entry{Targets: []string{d.CatchAll}}, nil
-	case local == "postmaster":
-		acc, err := r.table.First(r.ctx, d.Name)
-		return Entry{Account: acc.ID}, err
+// deeper follows a target of an alias.
+func (r *resolver) deeper(addr string, depth int) error {
+	if depth == maxDepth {
+		return fmt.Errorf("%w: deeper than %d", ErrExpansion, maxDepth)
 	}
-	return Entry{}, ErrNoUser
+	return r.follow(addr, depth+1)
+}
+
+// others finds who gets mail for a local part that has no entry. Somebody reads
+// postmaster's mail as long as there is anybody (RFC 5321, 4.5.1).
+func (r *resolver) others(local string, d Domain, depth int) error {
+	before := r.hits
+	if (local == "postmaster" || local == "abuse") && d.Postmaster != "" {
+		if err := r.deeper(d.Postmaster, depth); err != nil || r.hits > before {
+			return err
+		}
+	}
+	if d.CatchAll != "" {
+		if err := r.deeper(d.CatchAll, depth); err != nil || r.hits > before {
+			return err
+		}
+	}
+	addr := Join(local, d.Name)
+	if local != "postmaster" {
+		return r.miss(addr, depth)
+	}
+	acc, err := r.table.First(r.ctx, d.Name)
+	if errors.Is(err, ErrNoUser) {
+		return r.miss(addr, depth)
+	}
+	if err != nil {
+		return err
+	}
+	return r.add(Target{Addr: addr, Account: acc.ID}, Target{Account: acc.ID})
 }
 
 // miss passes over a target that does not exist.
-func (r *resolver) miss(err error, depth int) error {
+func (r *resolver) miss(addr string, depth int) error {
 	if depth > 0 {
 		return nil
 	}
-	return err
+	return noUser(nil, addr)
 }
 
 // add adds a target that is not there yet. key is what tells it from others.
 func (r *resolver) add(t, key Target) error {
+	r.hits++
 	if r.got[key] {
 		return nil
 	}

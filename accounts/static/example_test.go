@@ -26,6 +26,6 @@ func Example() {
 	// [{ann+lists@example.org a1 Lists}] <nil>
 	// [{ann@example.org a1 } {bob@example.net  }] <nil>
 	// [] accounts: no such user: "zoe@example.org"
-	// [] accounts: not local
+	// [] accounts: not local: example.com
 	// a1 <nil>
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/accounts/accountstest"
 	"github.com/mailkeel/mailkeel/accounts/password"
 	"github.com/mailkeel/mailkeel/accounts/static"
 )
@@ -68,4 +69,36 @@ func TestHashedAndPlainCostTheSame(t *testing.T) {
 	if _, ok := accounts.SCRAMOf(d); !ok {
 		t.Error("offers no SCRAM although all accounts have keys")
 	}
+}
+
+func open(hash bool) func(*testing.T, accountstest.Fixture) accountstest.Subject {
+	return func(t *testing.T, f accountstest.Fixture) accountstest.Subject {
+		var n int
+		d := &static.Directory{Domains: f.Domains, Aliases: f.Aliases, Compared: func() { n++ }}
+		d.Hasher = &password.Hasher{Params: password.Params{Memory: 8, Time: 1}}
+		for _, a := range f.Accounts {
+			acc := static.Account{Account: a.Account, Password: a.Password}
+			if hash && a.Password != "" {
+				var err, err2 error
+				acc.Password, err = d.Hasher.Hash(t.Context(), a.Password)
+				acc.SCRAM, err2 = d.Hasher.SCRAM(a.Password)
+				if err = errors.Join(err, err2); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d.Accounts = append(d.Accounts, acc)
+		}
+		if hash {
+			d.Hasher.Hashed, d.Compared = d.Compared, nil
+		}
+		if err := d.Check(); err != nil {
+			t.Fatal(err)
+		}
+		return accountstest.Subject{Directory: d, Auth: d, Work: func() int { return n }}
+	}
+}
+
+func TestConformance(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { accountstest.Run(t, open(false)) })
+	t.Run("hashed", func(t *testing.T) { accountstest.Run(t, open(true)) })
 }
