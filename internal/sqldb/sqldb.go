@@ -91,6 +91,8 @@ type Buffer interface {
 // every transaction there is.
 type Buffering interface {
 	DB
-	// Buffer makes b part of every later Update.
-	Buffer(b Buffer)
+	// Buffer makes b part of every later Update and returns it; or the one
+	// that is there already under this name, so that nobody's memory of a
+	// table goes stale by what another writes.
+	Buffer(name string, b Buffer) Buffer
 }

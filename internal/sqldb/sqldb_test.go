@@ -386,7 +386,9 @@ func (h *held) Flush(c sqldb.Conn) error {
 func TestBufferIsPartOfTheTransaction(t *testing.T) {
 	db := newDB(t, sqldb.Options{})
 	h := &held{}
-	db.Buffer(h)
+	if db.Buffer("keys", h) != h || db.Buffer("keys", &held{}) != h {
+		t.Fatal("two buffers of one name")
+	}
 	for round := range 20 {
 		base := round * 100
 		hold := func(k int, err error) func(sqldb.Conn) error {

@@ -36,9 +36,10 @@ type SQLite struct {
 	readers chan *conn // holds nil for one that is not open yet
 	hub     hub
 
-	mu     sync.Mutex
-	closed bool
-	views  sync.WaitGroup
+	mu      sync.Mutex
+	closed  bool
+	views   sync.WaitGroup
+	buffers map[string]Buffer
 }
 
 var _ Buffering = (*SQLite)(nil)
@@ -77,12 +78,18 @@ func OpenSQLite(path string, o Options) (*SQLite, error) {
 	return db, nil
 }
 
-func (db *SQLite) Buffer(b Buffer) {
-	// In a transaction, because nothing runs beside it.
-	_ = db.com.Do(context.Background(), func() error {
-		db.writer.next = append(db.writer.next, b)
-		return nil
-	})
+func (db *SQLite) Buffer(name string, b Buffer) Buffer {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if old, ok := db.buffers[name]; ok {
+		return old
+	}
+	if db.buffers == nil {
+		db.buffers = map[string]Buffer{}
+	}
+	db.buffers[name] = b
+	db.writer.join(b)
+	return b
 }
 
 func (db *SQLite) Update(ctx context.Context, fn func(Conn) error) error {
@@ -219,6 +226,7 @@ func (db *SQLite) Close() error {
 type writer struct {
 	conn    *conn
 	buffers []Buffer
+	mu      sync.Mutex
 	next    []Buffer // join at the next Begin
 	// wrote says that the running function has done what only a rollback can
 	// undo.
@@ -226,8 +234,16 @@ type writer struct {
 	version int64
 }
 
+func (w *writer) join(b Buffer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next = append(w.next, b)
+}
+
 func (w *writer) Begin() error {
+	w.mu.Lock()
 	w.buffers, w.next = append(w.buffers, w.next...), nil
+	w.mu.Unlock()
 	if err := w.conn.Exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("sqldb: begin: %w", err)
 	}
