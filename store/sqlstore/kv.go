@@ -1,0 +1,79 @@
+package sqlstore
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/internal/sqldb"
+	"github.com/mailkeel/mailkeel/store"
+)
+
+var kvSchema = []string{
+	`CREATE TABLE kv (
+		key     BLOB PRIMARY KEY,
+		value   BLOB NOT NULL,
+		expires INTEGER NOT NULL
+	) WITHOUT ROWID;
+	CREATE INDEX kv_expires ON kv (expires);`,
+}
+
+const (
+	// kvEvery is how many Updates there are between two clean-ups, and kvClean
+	// how many rows one removes: more than were made meanwhile, so that what
+	// has expired dies out, and few enough to hold nobody up.
+	kvEvery = 32
+	kvClean = 64
+)
+
+// KV is a store.KV in a table of the database. It survives crashes.
+type KV struct {
+	Clock mailkeel.Clock // nil means real time
+
+	db      sqldb.DB
+	updates atomic.Uint64
+}
+
+var _ store.KV = (*KV)(nil)
+
+// NewKV makes the table if it is missing. The KV does not own db.
+func NewKV(ctx context.Context, db sqldb.DB) (*KV, error) {
+	if err := sqldb.Migrate(ctx, db, "kv", kvSchema...); err != nil {
+		return nil, err
+	}
+	return &KV{db: db}, nil
+}
+
+func (kv *KV) Update(ctx context.Context, key string, ttl time.Duration, fn func([]byte) ([]byte, error)) error {
+	now := mailkeel.ClockOr(kv.Clock).Now()
+	clean := kv.updates.Add(1)%kvEvery == 0
+	k := []byte(key)
+	if k == nil {
+		k = []byte{}
+	}
+	return kv.db.Update(ctx, func(c sqldb.Conn) error {
+		var old []byte
+		err := c.Query(`SELECT value FROM kv WHERE key = ? AND expires > ?`, func(r sqldb.Row) error {
+			old = r.Bytes(0)
+			return nil
+		}, k, now.UnixNano())
+		if err != nil {
+			return err
+		}
+		data, err := fn(old)
+		if err != nil {
+			return err
+		}
+		if data == nil {
+			err = c.Exec(`DELETE FROM kv WHERE key = ?`, k)
+		} else {
+			err = c.Exec(`INSERT INTO kv (key, value, expires) VALUES (?, ?, ?)
+				ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires`, k, data, now.Add(ttl).UnixNano())
+		}
+		if err != nil || !clean {
+			return err
+		}
+		return c.Exec(`DELETE FROM kv WHERE key IN (SELECT key FROM kv WHERE expires <= ? ORDER BY expires LIMIT ?)`, now.UnixNano(), kvClean)
+	})
+}

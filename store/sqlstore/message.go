@@ -1,0 +1,263 @@
+package sqlstore
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+
+	"github.com/mailkeel/mailkeel/internal/sqldb"
+	"github.com/mailkeel/mailkeel/store"
+)
+
+// readAhead is how many rows are read before the first is yielded: the caller may
+// use the connection meanwhile, and write to what it reads.
+const readAhead = 1000
+
+// owner returns the account of a mailbox, and its number.
+func (t *tx) owner(id store.MailboxID) (account store.AccountID, num int64, err error) {
+	if t.h != nil {
+		if b := t.h.boxes[id]; b != nil {
+			if a := t.h.accounts[b.row.Account]; a != nil {
+				return a.row.ID, a.num, nil
+			}
+		}
+	}
+	err = t.c.Query(`SELECT a.id, a.num FROM mailbox b JOIN account a ON a.num = b.acct WHERE b.id = ?`, func(r sqldb.Row) error {
+		account, num = store.AccountID(r.Text(0)), r.Int(1)
+		return nil
+	}, int64(id))
+	return account, num, err
+}
+
+func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message, error] {
+	return func(yield func(store.Message, error) bool) {
+		account, num, err := t.owner(id)
+		if err == nil {
+			err = t.flush()
+		}
+		last := q.Last
+		if last == 0 {
+			last = 1<<32 - 1
+		}
+		d := &messageReader{account: account}
+		var batch []store.Message
+		if err == nil && q.After > 0 {
+			// Usually little has changed, and the index knows what.
+			batch, err = t.recent(d, batch, num, id, q, last)
+			if err == nil && len(batch) <= readAhead {
+				each(batch, yield)
+				return
+			}
+		}
+		if err != nil {
+			yield(store.Message{}, err)
+			return
+		}
+		query := `SELECT ` + messageColumns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? AND dead = 0 ORDER BY uid LIMIT ?`
+		if q.Tombstones {
+			query = `SELECT ` + messageColumns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? ORDER BY uid LIMIT ?`
+		}
+		for first := q.First; ; first = batch[len(batch)-1].UID + 1 {
+			// Again, because the caller may have written.
+			if err := t.flush(); err != nil {
+				yield(store.Message{}, err)
+				return
+			}
+			batch = batch[:0]
+			err := t.c.Query(query, func(r sqldb.Row) error {
+				batch = append(batch, d.read(r))
+				return nil
+			}, int64(id), int64(first), int64(last), int64(q.After), readAhead)
+			if err != nil {
+				yield(store.Message{}, err)
+				return
+			}
+			if !each(batch, yield) || len(batch) < readAhead || batch[len(batch)-1].UID == last {
+				return
+			}
+		}
+	}
+}
+
+// recent reads the messages of a mailbox that changed after q.After, in order of
+// UID; if there are more than readAhead, one more than that of them.
+func (t *tx) recent(d *messageReader, batch []store.Message, acct int64, id store.MailboxID, q store.Query, last store.UID) ([]store.Message, error) {
+	// The sign keeps the planner from walking through the whole mailbox.
+	query := `SELECT ` + messageColumns + ` FROM message WHERE acct = ? AND modseq > ? AND +box = ? AND uid >= ? AND uid <= ? AND dead = 0 ORDER BY modseq LIMIT ?`
+	if q.Tombstones {
+		query = `SELECT ` + messageColumns + ` FROM message WHERE acct = ? AND modseq > ? AND +box = ? AND uid >= ? AND uid <= ? ORDER BY modseq LIMIT ?`
+	}
+	err := t.c.Query(query, func(r sqldb.Row) error {
+		batch = append(batch, d.read(r))
+		return nil
+	}, acct, int64(q.After), int64(id), int64(q.First), int64(last), readAhead+1)
+	slices.SortFunc(batch, func(a, b store.Message) int { return cmp.Compare(a.UID, b.UID) })
+	return batch, err
+}
+
+// each yields what was read, and says whether to go on.
+func each[V any](vs []V, yield func(V, error) bool) bool {
+	for i := range vs {
+		if !yield(vs[i], nil) {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *tx) MessageByID(id store.AccountID, mid store.MessageID) (m store.Message, err error) {
+	a, err := t.account(id)
+	if err != nil {
+		return m, err
+	}
+	if a == nil {
+		return m, store.ErrNotFound
+	}
+	if err := t.flush(); err != nil {
+		return m, err
+	}
+	d := &messageReader{account: id}
+	err = t.c.Query(`SELECT `+messageColumns+` FROM message WHERE id = ? AND acct = ? AND dead = 0`, func(r sqldb.Row) error {
+		m = d.read(r)
+		return nil
+	}, int64(mid), a.num)
+	if err == nil && m.ID == 0 {
+		err = store.ErrNotFound
+	}
+	return m, err
+}
+
+func (t *tx) Changed(id store.AccountID, after store.ModSeq) iter.Seq2[store.Message, error] {
+	return func(yield func(store.Message, error) bool) {
+		a, err := t.account(id)
+		if err != nil {
+			yield(store.Message{}, err)
+			return
+		}
+		if a == nil {
+			return
+		}
+		d := &messageReader{account: id}
+		var batch []store.Message
+		// Places are above zero, so that this is the last before after + 1.
+		at := store.Message{ModSeq: after + 1}
+		for {
+			if err := t.flush(); err != nil {
+				yield(store.Message{}, err)
+				return
+			}
+			batch = batch[:0]
+			err := t.c.Query(`SELECT `+messageColumns+` FROM message WHERE acct = ? AND (modseq, box, uid) > (?, ?, ?) ORDER BY modseq, box, uid LIMIT ?`,
+				func(r sqldb.Row) error {
+					batch = append(batch, d.read(r))
+					return nil
+				}, a.num, int64(at.ModSeq), int64(at.Mailbox), int64(at.UID), readAhead)
+			if err != nil {
+				yield(store.Message{}, err)
+				return
+			}
+			if !each(batch, yield) || len(batch) < readAhead {
+				return
+			}
+			at = batch[len(batch)-1]
+		}
+	}
+}
+
+func (t *tx) PutMessages(ms []store.Message) error {
+	if t.h == nil {
+		return errReadOnly
+	}
+	for i := range ms {
+		m := &ms[i]
+		a, err := t.madeAccount(m.Account)
+		if err != nil {
+			return err
+		}
+		bits, words, err := packFlags(m.Flags)
+		if err != nil {
+			return err
+		}
+		if m.ID == 0 {
+			if m.ID, err = t.h.newID(t.c); err != nil {
+				return err
+			}
+		}
+		if m.Thread == 0 {
+			m.Thread = store.ThreadID(m.ID)
+		}
+		t.h.rows.messages = append(t.h.rows.messages, heldMessage{a.num, *m, bits, words})
+	}
+	return nil
+}
+
+// few is how many keys are looked up in one statement; places left over repeat
+// the last, so that there is one text.
+const few = 32
+
+// inFew calls do with the keys of up to few of vs, and how many those are.
+func inFew[V any](vs []V, key func(V) any, do func(n int, args []any) error) error {
+	for chunk := range slices.Chunk(vs, few) {
+		args := make([]any, few)
+		for i := range args {
+			args[i] = key(chunk[min(i, len(chunk)-1)])
+		}
+		if err := do(len(chunk), args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) Cold(id store.AccountID, ms ...store.MessageID) iter.Seq2[store.Cold, error] {
+	return func(yield func(store.Cold, error) bool) {
+		a, err := t.account(id)
+		if err != nil {
+			yield(store.Cold{}, err)
+			return
+		}
+		if a == nil {
+			return
+		}
+		_ = inFew(ms, func(m store.MessageID) any { return int64(m) }, func(_ int, args []any) error {
+			return t.coldOf(id, a.num, `id IN `+fewPlaces, args, yield)
+		})
+	}
+}
+
+// coldOf yields rows, and returns an error when there is nothing more to do.
+func (t *tx) coldOf(id store.AccountID, acct int64, where string, args []any, yield func(store.Cold, error) bool) error {
+	err := t.flush()
+	var batch []store.Cold
+	if err == nil {
+		err = t.c.Query(`SELECT id, prefix, envelope, structure, preview FROM cold WHERE `+where+` AND acct = ?`, func(r sqldb.Row) error {
+			batch = append(batch, store.Cold{
+				Account: id, ID: store.MessageID(r.Int(0)),
+				Prefix: r.Bytes(1), Envelope: r.Bytes(2), Structure: r.Bytes(3), Preview: string(r.Bytes(4)),
+			})
+			return nil
+		}, append(args, acct)...)
+	}
+	if err != nil {
+		yield(store.Cold{}, err)
+		return err
+	}
+	if !each(batch, yield) {
+		return errStopped
+	}
+	return nil
+}
+
+func (t *tx) PutCold(cs []store.Cold) error {
+	if t.h == nil {
+		return errReadOnly
+	}
+	for _, c := range cs {
+		a, err := t.madeAccount(c.Account)
+		if err != nil {
+			return err
+		}
+		t.h.rows.cold = append(t.h.rows.cold, heldCold{a.num, c})
+	}
+	return nil
+}

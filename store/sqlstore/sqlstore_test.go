@@ -1,0 +1,79 @@
+package sqlstore_test
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/internal/sqldb"
+	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/blob"
+	"github.com/mailkeel/mailkeel/store/blob/memblob"
+	"github.com/mailkeel/mailkeel/store/sqlstore"
+	"github.com/mailkeel/mailkeel/store/storetest"
+)
+
+func openDB(t testing.TB, path string, o sqldb.Options) *sqldb.SQLite {
+	t.Helper()
+	db, err := sqldb.OpenSQLite(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func open(t testing.TB, db sqldb.DB) *sqlstore.Backend {
+	t.Helper()
+	b, err := sqlstore.New(context.Background(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// several is a database that may have several writers, as far as a backend knows:
+// PostgreSQL, but for the server.
+type several struct{ sqldb.DB }
+
+func TestConformance(t *testing.T) {
+	for name, wrap := range map[string]func(*sqldb.SQLite) sqldb.DB{
+		"OneWriter":      func(db *sqldb.SQLite) sqldb.DB { return db },
+		"SeveralWriters": func(db *sqldb.SQLite) sqldb.DB { return several{db} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var paths sync.Map
+			storetest.Run(t, storetest.Options{
+				New: func(t *testing.T) store.Backend {
+					path := filepath.Join(t.TempDir(), "db")
+					b := open(t, wrap(openDB(t, path, sqldb.Options{})))
+					paths.Store(b, path)
+					return b
+				},
+				Blobs: func(_ *testing.T, c mailkeel.Clock) blob.Store { return &memblob.Store{Clock: c} },
+				Reopen: func(t *testing.T, b store.Backend) store.Backend {
+					path, _ := paths.Load(b)
+					return open(t, wrap(openDB(t, path.(string), sqldb.Options{})))
+				},
+			})
+		})
+	}
+}
+
+func TestKV(t *testing.T) {
+	storetest.RunKV(t, func(t *testing.T, c mailkeel.Clock) store.KV {
+		kv, err := sqlstore.NewKV(t.Context(), openDB(t, filepath.Join(t.TempDir(), "db"), sqldb.Options{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kv.Clock = c
+		return kv
+	})
+}

@@ -1,0 +1,194 @@
+package sqlstore
+
+import (
+	"errors"
+	"iter"
+
+	"github.com/mailkeel/mailkeel/internal/sqldb"
+	"github.com/mailkeel/mailkeel/store"
+)
+
+// tx reads what was flushed. In an Update, what reads tables that may be held back
+// flushes first.
+type tx struct {
+	c sqldb.Conn
+	h *held // nil in a View
+}
+
+var _ store.Tx = (*tx)(nil)
+
+var errReadOnly = errors.New("sqlstore: write in a View")
+
+func (t *tx) flush() error {
+	if t.h == nil {
+		return nil
+	}
+	return t.h.Flush(t.c)
+}
+
+// account finds the row of an account; nil if it has none.
+func (t *tx) account(id store.AccountID) (a *heldAccount, err error) {
+	if t.h != nil {
+		if a := t.h.accounts[id]; a != nil {
+			return a, nil
+		}
+	}
+	err = t.c.Query(`SELECT num, modseq, horizon, uidvalidity, mailboxes, messages, bytes, deleted FROM account WHERE id = ?`, func(r sqldb.Row) error {
+		a = &heldAccount{num: r.Int(0), row: store.Account{
+			ID: id, ModSeq: store.ModSeq(r.Int(1)), Horizon: store.ModSeq(r.Int(2)), LastUIDValidity: uint32(r.Int(3)),
+			Mailboxes: int(r.Int(4)), Messages: int(r.Int(5)), Bytes: r.Int(6), Deleted: r.Int(7) != 0,
+		}}
+		return nil
+	}, string(id))
+	if err == nil && a != nil && t.h != nil {
+		t.h.accounts[id] = a
+	}
+	return a, err
+}
+
+// madeAccount is account, and makes the row if there is none.
+func (t *tx) madeAccount(id store.AccountID) (*heldAccount, error) {
+	a, err := t.account(id)
+	if err != nil || a != nil {
+		return a, err
+	}
+	err = t.c.Query(`INSERT INTO account (id, modseq, horizon, uidvalidity, mailboxes, messages, bytes, deleted)
+		VALUES (?, 0, 0, 0, 0, 0, 0, 0) RETURNING num`, func(r sqldb.Row) error {
+		a = &heldAccount{num: r.Int(0), row: store.Account{ID: id}}
+		return nil
+	}, string(id))
+	if err == nil {
+		t.h.accounts[id] = a
+	}
+	return a, err
+}
+
+// Accounts needs no lock: there is one writer.
+func (t *tx) Accounts(ids ...store.AccountID) ([]store.Account, error) {
+	out := make([]store.Account, len(ids))
+	for i, id := range ids {
+		a, err := t.account(id)
+		if err != nil {
+			return nil, err
+		}
+		out[i].ID = id
+		if a != nil {
+			out[i] = a.row
+		}
+	}
+	return out, nil
+}
+
+func (t *tx) PutAccount(row store.Account) error {
+	if t.h == nil {
+		return errReadOnly
+	}
+	a, err := t.madeAccount(row.ID)
+	if err != nil {
+		return err
+	}
+	t.h.setAccount(a, row)
+	notify(t.c, &row)
+	return nil
+}
+
+// box reads the one mailbox that where selects.
+func (t *tx) box(where string, args ...any) (mb store.Mailbox, err error) {
+	found := false
+	err = t.c.Query(`SELECT `+boxColumns+` FROM mailbox b JOIN account a ON a.num = b.acct WHERE `+where, func(r sqldb.Row) error {
+		mb, found = readBox(r), true
+		return nil
+	}, args...)
+	if err == nil && !found {
+		err = store.ErrNotFound
+	}
+	if err == nil && t.h != nil {
+		if b := t.h.boxes[mb.ID]; b != nil {
+			return b.row, nil
+		}
+		t.h.learn(mb)
+	}
+	return mb, err
+}
+
+func (t *tx) Mailbox(id store.MailboxID) (store.Mailbox, error) {
+	if t.h != nil {
+		if b := t.h.boxes[id]; b != nil {
+			return b.row, nil
+		}
+	}
+	return t.box(`b.id = ?`, int64(id))
+}
+
+func (t *tx) MailboxByName(id store.AccountID, name string) (store.Mailbox, error) {
+	if t.h != nil {
+		if at, ok := t.h.names[nameKey{id, name}]; ok {
+			return t.h.boxes[at].row, nil
+		}
+	}
+	// What is held has its old name, so the tables know all names.
+	return t.box(`a.id = ? AND b.name = ? AND b.deleted = 0 ORDER BY b.id LIMIT 1`, string(id), name)
+}
+
+func (t *tx) Mailboxes(id store.AccountID, q store.Since) iter.Seq2[store.Mailbox, error] {
+	return func(yield func(store.Mailbox, error) bool) {
+		if err := t.flush(); err != nil {
+			yield(store.Mailbox{}, err)
+			return
+		}
+		where := `WHERE a.id = ? AND b.modseq > ? AND b.deleted = 0 ORDER BY b.name, b.id`
+		if q.Tombstones {
+			where = `WHERE a.id = ? AND b.modseq > ? ORDER BY b.name, b.id`
+		}
+		var out []store.Mailbox
+		err := t.c.Query(`SELECT `+boxColumns+` FROM mailbox b JOIN account a ON a.num = b.acct `+where, func(r sqldb.Row) error {
+			out = append(out, readBox(r))
+			return nil
+		}, string(id), int64(q.After))
+		if err != nil {
+			yield(store.Mailbox{}, err)
+			return
+		}
+		for _, mb := range out {
+			if !yield(mb, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (t *tx) PutMailbox(mb *store.Mailbox) error {
+	if t.h == nil {
+		return errReadOnly
+	}
+	a, err := t.madeAccount(mb.Account)
+	if err != nil {
+		return err
+	}
+	if mb.ID == 0 {
+		return t.c.Query(`INSERT INTO mailbox (acct, name, role, uidvalidity, uidnext, created, modseq, subscribed, deleted, messages, unseen, marked, bytes)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, func(r sqldb.Row) error {
+			mb.ID = store.MailboxID(r.Int(0))
+			t.h.learn(*mb)
+			return nil
+		}, a.num, mb.Name, mb.Role, mb.UIDValidity, int64(mb.UIDNext), int64(mb.Created), int64(mb.ModSeq),
+			mb.Subscribed, mb.Deleted, mb.Messages, mb.Unseen, mb.Marked, mb.Bytes)
+	}
+	b := t.h.boxes[mb.ID]
+	if b == nil {
+		if _, err := t.Mailbox(mb.ID); err != nil {
+			return err
+		}
+		b = t.h.boxes[mb.ID]
+	}
+	if b.row.Name == mb.Name && b.row.Deleted == mb.Deleted {
+		t.h.setBox(b, *mb)
+		return nil
+	}
+	// Names are looked up in the table, so a change of one is not held back.
+	if err := t.flush(); err != nil {
+		return err
+	}
+	t.h.lose(mb.ID)
+	return updateBox(t.c, mb)
+}
