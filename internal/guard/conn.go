@@ -3,9 +3,11 @@ package guard
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 )
@@ -32,6 +34,7 @@ type Conn struct {
 	reading  bool
 	busy     bool
 	dead     bool // poisoned
+	woken    bool // by Wake, and no Read has said so yet
 	closed   bool
 	detached bool
 	leaving  bool // someone says goodbye
@@ -174,6 +177,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.mu.Unlock()
 		return n, nil
 	}
+	if c.woken {
+		c.woken = false
+		c.mu.Unlock()
+		return 0, ErrWoken
+	}
 	until := time.Now().Add(c.idle)
 	if !c.limit.IsZero() && c.limit.Before(until) {
 		until = c.limit
@@ -193,6 +201,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.reading = false
 	if c.dead {
 		n, err = 0, io.EOF
+	} else if c.woken && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.woken = n > 0 // the next Read says it
+		err = nil
+		if n == 0 {
+			err = ErrWoken
+		}
+		return n, err
 	}
 	if err != nil {
 		c.err = err
@@ -201,6 +216,27 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// ErrWoken is what a Read returns that Wake interrupted. It is a temporary
+// net.Error, which TLS above lets pass without ending the connection.
+var ErrWoken error = woken{}
+
+type woken struct{}
+
+func (woken) Error() string   { return "guard: read interrupted" }
+func (woken) Timeout() bool   { return true }
+func (woken) Temporary() bool { return true }
+
+// Wake makes the Read that waits, or else the next one, return ErrWoken once. The
+// connection goes on. It is for news from elsewhere, like IMAP's IDLE.
+func (c *Conn) Wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.woken = true
+	if c.reading {
+		c.raw.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // Write sends p, or keeps it for a while if the Guard coalesces.
