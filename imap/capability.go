@@ -1,0 +1,44 @@
+package imap
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/mailkeel/mailkeel/accounts/sasl"
+)
+
+// offer is how one may log in here.
+func (s *Server) offer() sasl.Offer { return sasl.Offer{Auth: s.Auth, Insecure: s.InsecureAuth} }
+
+// mayLogin reports whether passwords may be sent now.
+func (c *conn) mayLogin() bool { return c.tls || c.srv.InsecureAuth }
+
+// capabilities lists what works in the state of the connection. Before login that
+// is only what is of use there, with the small form of LITERAL+ (RFC 7888, 5).
+func (c *conn) capabilities() string {
+	if c.access == nil {
+		caps := []string{"IMAP4rev2", "IMAP4rev1", "SASL-IR", "LITERAL-", "ENABLE", "ID"}
+		if c.mayStartTLS() {
+			caps = append(caps, "STARTTLS")
+		}
+		if !c.mayLogin() {
+			caps = append(caps, "LOGINDISABLED")
+		}
+		for _, m := range c.srv.offer().Mechanisms(c.tls) {
+			caps = append(caps, "AUTH="+m)
+		}
+		return strings.Join(caps, " ")
+	}
+	return "IMAP4rev2 IMAP4rev1 LITERAL+ ENABLE ID IDLE UNSELECT NAMESPACE CHILDREN UIDPLUS MOVE " +
+		"ESEARCH SEARCHRES LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE " +
+		"BINARY UTF8=ACCEPT APPENDLIMIT=" + strconv.FormatInt(c.srv.maxAppend(), 10)
+}
+
+// capability is CAPABILITY (RFC 9051, 6.1.1).
+func (c *conn) capability(cmd *command) error {
+	if err := cmd.end(); err != nil {
+		return err
+	}
+	c.w.linef("* CAPABILITY %s", c.capabilities())
+	return nil
+}

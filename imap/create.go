@@ -1,0 +1,52 @@
+package imap
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/mailkeel/mailkeel/store"
+)
+
+// create is CREATE (RFC 9051, 6.3.4), perhaps with USE (RFC 6154, 5.3). Names
+// above the new one are made too.
+func (c *conn) create(cmd *command) error {
+	cmd.sp()
+	name := cmd.mailbox()
+	role, uses := "", 0
+	if cmd.take(' ') {
+		cmd.list(func() {
+			if !cmd.word("USE") {
+				cmd.fail("unknown parameter")
+				return
+			}
+			cmd.sp()
+			cmd.list(func() {
+				uses++
+				cmd.want('\\')
+				role = useRole(`\` + cmd.atom())
+			})
+		})
+	}
+	if err := cmd.end(); err != nil {
+		return err
+	}
+	if uses > 1 || uses == 1 && role == "" {
+		return no("USEATTR", "No such special use, or more than one")
+	}
+	name = strings.TrimSuffix(name, delimiter) // it only says that others will follow
+	_, err := c.access.Create(c.ctx, name, role)
+	switch {
+	case errors.Is(err, store.ErrExists) && role != "":
+		if _, other := c.access.Folder(c.ctx, name); errors.Is(other, store.ErrNotFound) {
+			return no("USEATTR", "Another mailbox has that special use")
+		}
+		return err
+	case errors.Is(err, store.ErrInvalid):
+		return no(imap.ResponseCodeCannot, "That cannot be the name of a mailbox")
+	case err != nil:
+		return err
+	}
+	return nil
+}

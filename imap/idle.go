@@ -1,0 +1,37 @@
+package imap
+
+import (
+	"strings"
+	"time"
+)
+
+// idle is IDLE (RFC 9051, 6.3.13). The goroutine of the connection waits for DONE;
+// when the mailbox changes its Read is interrupted, and it tells the client.
+func (c *conn) idle(cmd *command) error {
+	if err := cmd.end(); err != nil {
+		return err
+	}
+	c.until = c.srv.now().Add(or(c.srv.IdleTimeout, 30*time.Minute))
+	c.onWake = func() error { return nil }
+	defer func() { c.onWake = nil }()
+	if sel := c.sel; sel != nil {
+		vs := &c.srv.state.views
+		vs.wait(sel.view, c)
+		defer vs.leave(sel.view, c)
+		c.onWake = func() error { return c.update(c.ctx, true) }
+	}
+	c.w.linef("+ idling")
+	// What came since the last command, before anybody was listening.
+	if err := c.onWake(); err != nil {
+		return err
+	}
+	cmd.left = maxEarlyCommand
+	if cmd.next(); cmd.err != nil {
+		return cmd.err
+	}
+	cmd.lit = literal{}
+	if !strings.EqualFold(string(trimSpace(cmd.line)), "DONE") {
+		return bad("Expected DONE")
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+// Package imap serves mailboxes: IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051)
+// over a store.Store.
+//
+// A Server needs a Hostname, a Store and an Authenticator; everything else has a
+// safe default:
+//
+//	s := &imap.Server{Hostname: "mail.example.org", Store: boxes, Auth: users, TLS: config}
+//	go s.ServeTLS(listener)
+//	...
+//	s.Shutdown(ctx)
+//
+// The engine is this package's own; what it shares with others are the public
+// value types of github.com/emersion/go-imap/v2. A connection is served by one
+// goroutine, one command after the other. Commands are parsed while they arrive,
+// in bounded memory; responses are gathered and written when the client has
+// nothing more to say. Sessions that have the same mailbox open share one view of
+// it, see view.go.
+package imap
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"time"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/store"
+)
+
+// A Server answers IMAP clients. Hostname, Store and Auth are required, and
+// Store.Blobs. Fields are not changed once it serves.
+type Server struct {
+	Hostname string // in the greeting
+	Store    *store.Store
+	// Auth checks passwords. If it is an accounts.SCRAMAuthenticator, SCRAM
+	// is offered too.
+	Auth accounts.Authenticator
+	// TLS is for STARTTLS and ServeTLS; nil offers no STARTTLS.
+	TLS *tls.Config
+	// InsecureAuth allows LOGIN and AUTHENTICATE without TLS.
+	InsecureAuth bool
+	// Name and Version are what ID answers (RFC 2971); empty means "mailkeel"
+	// and no version.
+	Name, Version string
+
+	// MaxAppend is the size in bytes of the largest message that APPEND takes
+	// (RFC 7889); zero means 50 MiB.
+	MaxAppend int64
+	// MaxConns is how many connections are held at a time; zero means 10,000.
+	MaxConns int
+	// MaxPerIP is how many of them one address may have; zero means 200.
+	MaxPerIP int
+	// MaxPerAccount is how many of them may be logged in to one account; zero
+	// means 100.
+	MaxPerAccount int
+	// LoginTimeout is how long a client may take for each step before it is
+	// logged in; zero means one minute.
+	LoginTimeout time.Duration
+	// IdleTimeout is how long a client may be silent between commands, and in
+	// IDLE; zero means 30 minutes, the least that RFC 9051, 5.4 allows.
+	IdleTimeout time.Duration
+	// StallTimeout is how long a transfer may stand still, in either
+	// direction; zero means five minutes.
+	StallTimeout time.Duration
+
+	Clock  mailkeel.Clock // nil means real time
+	Logger *slog.Logger   // nil means discard
+
+	state serverState
+}
+
+// Limits on what a client may send.
+const (
+	maxEarlyCommand = 8 << 10  // a command and its literals, before login
+	maxCommand      = 64 << 10 // the same after login; APPEND's message is not counted
+	maxEarlyLiteral = 4 << 10  // one literal before login
+	maxSkip         = 1 << 20  // of a line that is too long; more ends the connection
+	maxDepth        = 50       // nested parentheses
+	maxTag          = 128
+	maxBad          = 20  // BAD answers in a row
+	maxEarly        = 100 // commands before login
+	maxAuthFailures = 3
+	maxKeyword      = 64  // bytes of a keyword
+	maxFlags        = 100 // flags in one command
+	maxListedFlags  = 500 // keywords that FLAGS lists
+)
+
+func (s *Server) maxAppend() int64 {
+	if s.MaxAppend > 0 {
+		return s.MaxAppend
+	}
+	return 50 << 20
+}
+
+func or[T ~int | ~int64](v, def T) T {
+	if v > 0 {
+		return v
+	}
+	return def
+}
+
+func (s *Server) logger() *slog.Logger {
+	if s.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Logger
+}
+
+func (s *Server) now() time.Time { return mailkeel.ClockOr(s.Clock).Now() }

@@ -1,0 +1,176 @@
+package imap
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/accounts/static"
+	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/blob/memblob"
+	"github.com/mailkeel/mailkeel/store/memstore"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// users are ann and bob, whose password is "secret".
+func users() *static.Directory {
+	return &static.Directory{Accounts: []static.Account{
+		{Account: accounts.Account{ID: "a1", Address: "ann@example.org"}, Password: "secret"},
+		{Account: accounts.Account{ID: "b1", Address: "bob@example.org"}, Password: "secret"},
+	}}
+}
+
+func newStore() *store.Store {
+	return &store.Store{Backend: new(memstore.Backend), Blobs: new(memblob.Store)}
+}
+
+// start runs a server on loopback until the end of the test.
+func start(t testing.TB, s *Server) string {
+	t.Helper()
+	if s.Hostname == "" {
+		s.Hostname = "mail.example.org"
+	}
+	if s.Store == nil {
+		s.Store = newStore()
+	}
+	if s.Auth == nil {
+		s.Auth = users()
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		s.Close()
+		if err := <-done; err != nil {
+			t.Error("Serve:", err)
+		}
+	})
+	return ln.Addr().String()
+}
+
+// peer is a client that speaks lines.
+type peer struct {
+	t testing.TB
+	net.Conn
+	br *bufio.Reader
+}
+
+func dial(t testing.TB, addr string) *peer {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	p := &peer{t, c, bufio.NewReader(c)}
+	p.line()
+	return p
+}
+
+func (p *peer) line() string {
+	p.t.Helper()
+	s, err := p.br.ReadString('\n')
+	if err != nil {
+		p.t.Fatalf("reading: %v (%q)", err, s)
+	}
+	return strings.TrimSuffix(s, "\r\n")
+}
+
+func (p *peer) send(format string, args ...any) {
+	p.t.Helper()
+	if _, err := fmt.Fprintf(p, format+"\r\n", args...); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// do sends a command and returns all lines up to its tagged answer.
+func (p *peer) do(format string, args ...any) []string {
+	p.t.Helper()
+	p.send("t "+format, args...)
+	return p.until("t ")
+}
+
+// until returns the lines up to one that begins with prefix.
+func (p *peer) until(prefix string) (lines []string) {
+	p.t.Helper()
+	for {
+		l := p.line()
+		lines = append(lines, l)
+		if strings.HasPrefix(l, prefix) {
+			return lines
+		}
+	}
+}
+
+// ok is do for a command that has to succeed.
+func (p *peer) ok(format string, args ...any) []string {
+	p.t.Helper()
+	lines := p.do(format, args...)
+	if !strings.HasPrefix(lines[len(lines)-1], "t OK") {
+		p.t.Fatalf(format+": %q", append(args, lines)...)
+	}
+	return lines
+}
+
+// put files a message and returns its UID.
+func put(t testing.TB, s *store.Store, account store.AccountID, mailbox, text string, flags ...string) store.UID {
+	t.Helper()
+	ctx := context.Background()
+	w, err := s.Blobs.Create(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	io.WriteString(w, strings.ReplaceAll(text, "\n", "\r\n"))
+	info, err := w.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := s.As(account)
+	f, err := a.Folder(ctx, mailbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps, err := a.Append(ctx, f.ID, store.Append{Blob: info, Flags: flags})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ps[0].UID
+}
+
+func TestSmoke(t *testing.T) {
+	s := &Server{InsecureAuth: true, Store: newStore()}
+	addr := start(t, s)
+	p := dial(t, addr)
+	p.ok("CAPABILITY")
+	p.ok("LOGIN ann@example.org secret")
+	for i := range 5 {
+		put(t, s.Store, "a1", "INBOX", fmt.Sprintf("Subject: %d\n\nhi\n", i))
+	}
+	t.Log(p.ok("SELECT INBOX"))
+	t.Log(p.ok("STORE 1:2 +FLAGS (\\Deleted $x)"))
+	t.Log(p.ok("STORE 3 +FLAGS.SILENT \\Seen"))
+	put(t, s.Store, "a1", "INBOX", "Subject: x\n\nhi\n")
+	t.Log(p.ok("EXPUNGE"))
+	t.Log(p.ok("CREATE foo/bar"))
+	t.Log(p.ok("COPY 1:* foo/bar"))
+	t.Log(p.ok("UID MOVE 3 foo"))
+	p.send("i IDLE")
+	t.Log(p.line())
+	put(t, s.Store, "a1", "INBOX", "Subject: x\n\nhi\n")
+	t.Log(p.line())
+	p.send("done")
+	t.Log(p.line())
+	t.Log(p.ok("LOGOUT"))
+}

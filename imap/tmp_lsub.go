@@ -1,0 +1,3 @@
+package imap
+
+func (c *conn) lsub(cmd *command) error { return bad("not built yet") }
