@@ -63,16 +63,11 @@ func (t *tx) Forget(id store.AccountID, through store.ModSeq, now time.Time) err
 	if err != nil {
 		return err
 	}
-	return t.dropBoxes(`DELETE FROM mailbox WHERE acct = ? AND modseq <= ? AND deleted = 1
-		AND NOT EXISTS (SELECT 1 FROM message WHERE box = mailbox.id) RETURNING id`, a.num, int64(through))
-}
-
-// dropBoxes runs a DELETE that returns the mailboxes.
-func (t *tx) dropBoxes(query string, args ...any) error {
-	return t.c.Query(query, func(r sqldb.Row) error {
+	return t.c.Query(`DELETE FROM mailbox WHERE acct = ? AND modseq <= ? AND deleted = 1
+		AND NOT EXISTS (SELECT 1 FROM message WHERE box = mailbox.id) RETURNING id`, func(r sqldb.Row) error {
 		t.h.lose(store.MailboxID(r.Int(0)))
 		return nil
-	}, args...)
+	}, a.num, int64(through))
 }
 
 // Drop goes through the messages of an account in the order of an index, and
@@ -82,11 +77,20 @@ func (t *tx) Drop(id store.AccountID, max int) (n int, err error) {
 		return 0, errReadOnly
 	}
 	a, err := t.account(id)
-	if err != nil || a == nil {
+	if err != nil || a == nil || max <= 0 {
 		return 0, err
 	}
 	if err := t.flush(); err != nil {
 		return 0, err
+	}
+	err = t.c.Query(`DELETE FROM mailbox WHERE acct = ? AND id IN (SELECT id FROM mailbox WHERE acct = ? LIMIT ?) RETURNING id`,
+		func(r sqldb.Row) error {
+			t.h.lose(store.MailboxID(r.Int(0)))
+			n++
+			return nil
+		}, a.num, a.num, max)
+	if err != nil {
+		return n, err
 	}
 	for n < max {
 		got, done, err := t.dropMessages(a.num, max-n)
@@ -103,23 +107,14 @@ func (t *tx) Drop(id store.AccountID, max int) (n int, err error) {
 		`DELETE FROM object WHERE acct = ? AND (kind, id) IN (SELECT kind, id FROM object WHERE acct = ? LIMIT ?)`,
 	} {
 		if n >= max {
-			return n, nil
+			break
 		}
 		if err := t.c.Exec(q, a.num, a.num, max-n); err != nil {
 			return n, err
 		}
 		n += int(t.c.Changes())
 	}
-	if n >= max {
-		return n, nil
-	}
-	err = t.c.Query(`DELETE FROM mailbox WHERE acct = ? AND id IN (SELECT id FROM mailbox WHERE acct = ? LIMIT ?) RETURNING id`,
-		func(r sqldb.Row) error {
-			t.h.lose(store.MailboxID(r.Int(0)))
-			n++
-			return nil
-		}, a.num, a.num, max-n)
-	return n, err
+	return n, nil
 }
 
 // dropMessages removes a few messages, cold rows first. done says that there were
