@@ -186,6 +186,9 @@ func (db *SQLite) Listen(ctx context.Context, topic string, fn func(string)) err
 	return db.hub.listen(ctx, topic, fn)
 }
 
+// Waiting is how many Updates wait for a transaction to end.
+func (db *SQLite) Waiting() int { return db.com.Waiting() }
+
 // Check reads the whole database and returns what is wrong with it, if anything.
 func (db *SQLite) Check(ctx context.Context) (faults []string, err error) {
 	err = db.View(ctx, func(c Conn) error {

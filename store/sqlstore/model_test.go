@@ -41,7 +41,9 @@ func (a *actor) step(n uint64, tx store.Tx, log *strings.Builder) error {
 	box := func() store.MailboxID { return a.boxes[rnd.IntN(modelBoxes)].ID }
 	seq := func() store.ModSeq { return store.ModSeq(rnd.IntN(100) + 1) }
 	key := func() store.ThreadKey { return store.ThreadKey{byte(rnd.IntN(5)), 7} }
-	placed := func() store.DeliveryKey { return store.DeliveryKey{Key: string(a.id), Index: rnd.IntN(3), Action: rnd.IntN(2)} }
+	placed := func() store.DeliveryKey {
+		return store.DeliveryKey{Key: string(a.id), Index: rnd.IntN(3), Action: rnd.IntN(2)}
+	}
 	say := func(v any, err error) error {
 		if errors.Is(err, store.ErrNotFound) {
 			v, err = "not found", nil

@@ -2,12 +2,15 @@ package sqlstore_test
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/internal/sqldb"
+	"github.com/mailkeel/mailkeel/internal/testclock"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
 	"github.com/mailkeel/mailkeel/store/blob/memblob"
@@ -76,4 +79,28 @@ func TestKV(t *testing.T) {
 		kv.Clock = c
 		return kv
 	})
+}
+
+func TestKVForgetsWhatExpired(t *testing.T) {
+	c := &testclock.Clock{}
+	db := openDB(t, filepath.Join(t.TempDir(), "db"), sqldb.Options{})
+	kv, err := sqlstore.NewKV(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv.Clock = c
+	for i := range 600 { // each lives for 100 updates
+		c.Advance(time.Second)
+		err := kv.Update(t.Context(), fmt.Sprint("key", i), 100*time.Second, func([]byte) ([]byte, error) { return []byte{}, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	err = db.View(t.Context(), func(c sqldb.Conn) error {
+		return c.Query("SELECT count(*) FROM kv", func(r sqldb.Row) error { n = int(r.Int(0)); return nil })
+	})
+	if err != nil || n < 100 || n > 200 {
+		t.Errorf("%d rows, %v, want about the 100 that live", n, err)
+	}
 }
