@@ -1,0 +1,116 @@
+package sqlaccounts_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/accounts/accountstest"
+	"github.com/mailkeel/mailkeel/accounts/password"
+	"github.com/mailkeel/mailkeel/accounts/sqlaccounts"
+	"github.com/mailkeel/mailkeel/internal/sqldb"
+)
+
+// subject opens the database at path.
+func subject(t *testing.T, path string) accountstest.Subject {
+	t.Helper()
+	db, err := sqldb.OpenSQLite(path, sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	d, err := sqlaccounts.New(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n atomic.Int64
+	d.Hasher = &password.Hasher{Params: password.Params{Memory: 8, Time: 1}, Hashed: func() { n.Add(1) }}
+	return accountstest.Subject{
+		Directory: d, Auth: d, Manager: d,
+		Work: func() int { return int(n.Load()) },
+		Reopen: func() accountstest.Subject {
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+			return subject(t, path)
+		},
+	}
+}
+
+func TestConformance(t *testing.T) {
+	open := func(t *testing.T) accountstest.Subject { return subject(t, filepath.Join(t.TempDir(), "db")) }
+	t.Run("Directory", func(t *testing.T) {
+		accountstest.Run(t, func(t *testing.T, f accountstest.Fixture) accountstest.Subject {
+			s := open(t)
+			if err := accountstest.Fill(t.Context(), s.Manager, f); err != nil {
+				t.Fatal(err)
+			}
+			return s
+		})
+	})
+	t.Run("Manager", func(t *testing.T) { accountstest.RunManager(t, open) })
+}
+
+// Work is counted in statements: a look-up does not grow with the directory, and
+// a group asks once for each domain.
+func TestResolveAsksLittle(t *testing.T) {
+	var n atomic.Int64
+	db, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "db"), sqldb.Options{Trace: func(q string, _ int) {
+		if strings.HasPrefix(q, "SELECT") {
+			n.Add(1)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	d, err := sqlaccounts.New(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crowd []string
+	for i := range 1000 {
+		crowd = append(crowd, fmt.Sprintf("u%d@far.example", i))
+	}
+	err = accountstest.Fill(t.Context(), d, accountstest.Fixture{
+		Domains:  []accounts.Domain{{Name: "example.org"}},
+		Accounts: []accountstest.Account{{Account: accounts.Account{Address: "ann@example.org"}}},
+		Aliases:  []accounts.Alias{{Address: "crowd@example.org", Targets: crowd}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]int64{"ann@example.org": 2, "ann+x@example.org": 3, "zoe@far.example": 1, "zoe@example.org": 2, "crowd@example.org": 3} {
+		n.Store(0)
+		_, err := d.Resolve(t.Context(), addr)
+		if got := n.Load(); got > want {
+			t.Errorf("%s: %d statements, want %d (%v)", addr, got, want, err)
+		}
+	}
+}
+
+func TestHashesAreRenewedAtLogin(t *testing.T) {
+	s := subject(t, filepath.Join(t.TempDir(), "db"))
+	d := s.Manager.(*sqlaccounts.Directory)
+	if err := d.PutDomain(t.Context(), accounts.Domain{Name: "example.org"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.CreateAccount(t.Context(), accounts.Account{Address: "ann@example.org"}, "correct horse"); err != nil {
+		t.Fatal(err)
+	}
+	hashes := 0
+	d.Hasher = &password.Hasher{Params: password.Params{Memory: 16, Time: 1}, Iterations: 5000, Hashed: func() { hashes++ }}
+	a := accounts.Attempt{Login: "ann@example.org", Password: "correct horse"}
+	for _, want := range []int{2, 1} { // verified and made anew, verified
+		hashes = 0
+		if _, err := d.Authenticate(t.Context(), a); err != nil || hashes != want {
+			t.Errorf("%d hashes, %v, want %d", hashes, err, want)
+		}
+	}
+	if k, err := d.SCRAMKeys(t.Context(), a); k.Iterations != 5000 || err != nil {
+		t.Errorf("keys with %d iterations, %v", k.Iterations, err)
+	}
+}
