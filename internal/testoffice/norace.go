@@ -1,0 +1,5 @@
+//go:build !race
+
+package testoffice
+
+const raceEnabled = false

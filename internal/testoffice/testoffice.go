@@ -1,0 +1,285 @@
+// Package testoffice runs examples/postoffice as a process of its own, for tests
+// with real programs and for tests that kill it.
+//
+//	office := testoffice.Start(t, "-domain", "x.test", "-account", "ann@x.test:secret", "-insecure-auth")
+//	// office.SMTP, office.IMAP and so on say where it listens.
+//
+// The program is built once for each test binary, with the race detector if that
+// has it. The end of a test ends its processes.
+package testoffice
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// program is the package that is built.
+const program = "github.com/mailkeel/mailkeel/examples/postoffice"
+
+// patience is how long a start and a stop may take. It only bounds a test that has
+// gone wrong.
+const patience = 2 * time.Minute
+
+// An Office is a process that runs postoffice.
+type Office struct {
+	// Where it listens, "127.0.0.1:port"; empty is off. LMTP may be a path.
+	SMTP, Submission, Submissions, LMTP, IMAP, IMAPS string
+	Dir                                              string
+	// Greeting is what it printed before it was ready.
+	Greeting string
+
+	tb   testing.TB
+	bin  string
+	args []string
+
+	process *os.Process
+	stderr  lockedBuffer
+	exited  chan struct{}
+	err     error // of Wait, once exited is closed
+}
+
+// Start starts postoffice and returns when it is ready. It listens on free
+// loopback ports, with all that it keeps in a temporary directory; args come after
+// the flags that say so and win over them. An empty address turns a door off.
+func Start(tb testing.TB, args ...string) *Office {
+	tb.Helper()
+	o := &Office{tb: tb, bin: Binary(tb), args: args}
+	if at := slices.Index(args, "-dir"); at >= 0 && at+1 < len(args) {
+		o.Dir = args[at+1]
+	} else {
+		o.Dir = filepath.Join(tb.TempDir(), "office")
+	}
+	tb.Cleanup(func() {
+		o.Kill()
+		if tb.Failed() {
+			tb.Logf("postoffice said:\n%s", o.Stderr())
+		}
+	})
+	o.start()
+	return o
+}
+
+// Restart starts it again on the same directory and addresses, after Stop or Kill.
+// More flags win over those of before.
+func (o *Office) Restart(args ...string) {
+	o.tb.Helper()
+	o.args = append(slices.Clip(o.args), args...)
+	o.start()
+}
+
+func (o *Office) start() {
+	o.tb.Helper()
+	free := "127.0.0.1:0"
+	args := []string{"-dir", o.Dir}
+	for _, d := range o.doors() {
+		addr := free
+		if *d.addr != "" {
+			addr = *d.addr // as before
+		} else if d.flag == "-lmtp" || o.process != nil {
+			addr = ""
+		}
+		args = append(args, d.flag, addr)
+	}
+	cmd := exec.Command(o.bin, append(args, o.args...)...)
+	cmd.Stderr = &o.stderr
+	cmd.SysProcAttr = attributes()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		o.tb.Fatal(err)
+	}
+	o.exited = make(chan struct{})
+	started := make(chan error, 1)
+	read := make(chan struct{})
+	exited := o.exited
+	go func() {
+		// The thread that starts the process must live as long as it: the
+		// kernel ends the process with it, so that nothing outlives a test
+		// that was killed.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			<-read
+			o.err = cmd.Wait()
+			close(exited)
+		}
+	}()
+	if err := <-started; err != nil {
+		o.tb.Fatalf("testoffice: %v", err)
+	}
+	o.process = cmd.Process
+	ready := make(chan bool, 1)
+	go func() {
+		defer close(read)
+		ready <- o.greeting(out)
+		io.Copy(io.Discard, out)
+	}()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case ok := <-ready:
+		if ok {
+			return
+		}
+		<-o.exited
+		o.tb.Fatalf("testoffice: postoffice ended before it was ready: %v\n%s", o.err, o.Stderr())
+	case <-timer.C:
+		o.Kill()
+		o.tb.Fatalf("testoffice: postoffice is not ready after %v\n%s", patience, o.Stderr())
+	}
+}
+
+type door struct {
+	flag string
+	addr *string
+}
+
+func (o *Office) doors() []door {
+	return []door{
+		{"-smtp", &o.SMTP}, {"-submission", &o.Submission}, {"-submissions", &o.Submissions},
+		{"-lmtp", &o.LMTP}, {"-imap", &o.IMAP}, {"-imaps", &o.IMAPS},
+	}
+}
+
+// greeting reads addresses until the line that says ready.
+func (o *Office) greeting(out io.Reader) bool {
+	for _, d := range o.doors() {
+		*d.addr = ""
+	}
+	var all strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		l := lines.Text()
+		if l == "ready" {
+			o.Greeting = all.String()
+			return true
+		}
+		all.WriteString(l + "\n")
+		words := strings.Fields(l)
+		for _, d := range o.doors() {
+			if len(words) > 1 && words[0] == d.flag[1:] && *d.addr == "" {
+				*d.addr = words[1]
+			}
+		}
+	}
+	return false
+}
+
+// Stop asks it to end with SIGTERM, waits, and fails the test if the exit code is
+// not 0.
+func (o *Office) Stop() {
+	o.tb.Helper()
+	if err := o.process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		o.tb.Fatalf("testoffice: %v", err)
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-o.exited:
+	case <-timer.C:
+		o.Kill()
+		o.tb.Fatalf("testoffice: postoffice has not stopped after %v\n%s", patience, o.Stderr())
+	}
+	if o.err != nil {
+		o.tb.Fatalf("testoffice: postoffice ended with %v\n%s", o.err, o.Stderr())
+	}
+}
+
+// Kill ends it with SIGKILL, as a crash does, and waits until it is gone.
+func (o *Office) Kill() {
+	if o.process == nil {
+		return
+	}
+	o.process.Kill()
+	<-o.exited
+}
+
+// Pid is that of the process.
+func (o *Office) Pid() int { return o.process.Pid }
+
+// Exited is closed when the process has ended.
+func (o *Office) Exited() <-chan struct{} { return o.exited }
+
+// Stderr is what it has logged so far, over all starts.
+func (o *Office) Stderr() string { return o.stderr.String() }
+
+// Run runs a sub-command in the directory of the office, such as "queue", "list",
+// and returns what it printed and its exit code.
+func (o *Office) Run(args ...string) (stdout, stderr string, code int) {
+	o.tb.Helper()
+	return Run(o.tb, append(slices.Clip(args), "-dir", o.Dir)...)
+}
+
+// Run runs postoffice with args until it ends.
+func Run(tb testing.TB, args ...string) (stdout, stderr string, code int) {
+	tb.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.Command(Binary(tb), args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		tb.Fatalf("testoffice: %v", err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// binary is built once for each test binary.
+var binary = sync.OnceValues(build)
+
+// Binary returns the path of the program. It holds until the test binary ends.
+func Binary(tb testing.TB) string {
+	tb.Helper()
+	path, err := binary()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+func build() (string, error) {
+	dir, err := os.MkdirTemp("", "postoffice-")
+	if err != nil {
+		return "", fmt.Errorf("testoffice: %w", err)
+	}
+	path := filepath.Join(dir, "postoffice")
+	args := []string{"build", "-o", path}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, program)...).CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
+		return "", fmt.Errorf("testoffice: cannot build postoffice: %w\n%s", err, out)
+	}
+	return keep(dir, path)
+}
+
+// lockedBuffer is written by the process's reader and read by the test.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
