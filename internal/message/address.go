@@ -19,16 +19,16 @@ func ParseAddresses(s string) []Address {
 
 func parseAddresses(s string, steps *int64) []Address {
 	p := addressParser{scanner: scanner{s: s, steps: steps}}
-	p.lastQuote, p.lastAngle = strings.LastIndexByte(s, '"'), strings.LastIndexByte(s, '>')
+	p.lastQuote = strings.LastIndexByte(s, '"')
 	p.list()
 	return p.found
 }
 
 type addressParser struct {
 	scanner
-	found                []Address
-	group                bool
-	lastQuote, lastAngle int // a quote or angle after these is not closed
+	found     []Address
+	group     bool
+	lastQuote int // a quote after this is not closed
 }
 
 // A word of a phrase or an address.
@@ -72,7 +72,7 @@ func (p *addressParser) address() {
 			p.pos++
 			p.begin(words)
 			return
-		case c == '<' && p.pos < p.lastAngle:
+		case c == '<':
 			p.pos++
 			mailbox, host := p.angle()
 			if name := phrase(words); name != "" {
@@ -107,9 +107,13 @@ func (p *addressParser) address() {
 func (p *addressParser) atom() string {
 	from := p.pos
 	if p.s[p.pos] == '[' { // a domain literal
-		if end := strings.IndexAny(p.s[p.pos:min(len(p.s), p.pos+256)], "], "); end > 0 && p.s[p.pos+end] == ']' {
-			p.pos += end + 1
-			*p.steps += int64(end)
+		end := from + 1
+		for end < len(p.s) && !space(p.s[end]) && strings.IndexByte(`[],;<>()@"`, p.s[end]) < 0 {
+			end++
+		}
+		*p.steps += int64(end - from)
+		if end < len(p.s) && p.s[end] == ']' {
+			p.pos = end + 1
 			return p.s[from:p.pos]
 		}
 	}
@@ -155,7 +159,7 @@ func (p *addressParser) angle() (mailbox, host string) {
 	p.gap()
 	if p.peek() == '@' { // a route (RFC 5322, 4.4)
 		route := p.pos
-		for p.more() && p.s[p.pos] != ':' && p.s[p.pos] != '>' {
+		for p.more() && strings.IndexByte(":<>", p.s[p.pos]) < 0 {
 			*p.steps++
 			p.pos++
 		}

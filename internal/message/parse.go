@@ -207,9 +207,10 @@ func (p *parser) finish(part *Part, ends, last int64) {
 // multipart parses the children of part. It leaves one at least.
 func (p *parser) multipart(part *Part, depth int, boundary string) {
 	before := p.ends
+	preamble := sample{limit: 4 * maxPreview}
 	if boundary == "" || len(boundary) > maxBoundary {
-		p.skip(p.textSample("text", "plain"))
-		p.whole(part, before)
+		p.skip(&preamble)
+		p.whole(part, before, preamble)
 		return
 	}
 	typ, subtype := "text", "plain"
@@ -218,7 +219,7 @@ func (p *parser) multipart(part *Part, depth int, boundary string) {
 	}
 	p.push(boundary)
 	level := p.depth
-	p.skip(nil) // the preamble
+	p.skip(&preamble)
 	for p.level == level && !p.closing {
 		p.next()
 		part.Parts = append(part.Parts, Part{})
@@ -235,16 +236,20 @@ func (p *parser) multipart(part *Part, depth int, boundary string) {
 		p.skip(nil)
 	}
 	if len(part.Parts) == 0 {
-		p.whole(part, before)
+		p.whole(part, before, preamble)
 	}
 }
 
-// whole makes the body of a multipart its only child.
-func (p *parser) whole(part *Part, ends int64) {
+// whole makes the body of a multipart, which begins so, its only child.
+func (p *parser) whole(part *Part, ends int64, begins sample) {
 	p.parts++
 	child := Part{Type: "text", Subtype: "plain", Encoding: "7bit"}
 	child.HeaderStart, child.BodyStart = part.BodyStart, part.BodyStart
 	p.finish(&child, ends, 0)
+	if p.plain.part == nil {
+		begins.part = &child
+		p.plain = begins
+	}
 	part.Parts = []Part{child}
 }
 

@@ -31,25 +31,19 @@ func (p *parser) sampleOf(part *Part) *sample {
 	if part.Disposition == "attachment" {
 		return nil
 	}
-	s := p.textSample(part.Type, part.Subtype)
-	if s != nil {
-		c := *part
-		s.part = &c
-	}
-	return s
-}
-
-func (p *parser) textSample(typ, subtype string) *sample {
 	s, limit := &p.plain, maxPlain
-	if subtype == "html" {
+	switch part.Type + "/" + part.Subtype {
+	case "text/plain":
+	case "text/html":
 		s, limit = &p.html, maxHTML
-	} else if subtype != "plain" {
+	default:
 		return nil
 	}
-	if typ != "text" || s.part != nil {
+	if s.part != nil {
 		return nil
 	}
-	s.part, s.limit = &Part{Type: typ, Subtype: subtype}, limit
+	c := *part
+	s.part, s.limit = &c, limit
 	return s
 }
 
