@@ -1,19 +1,12 @@
 package sqlstore
 
 import (
-	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
 	"github.com/mailkeel/mailkeel/store"
 )
-
-var errStopped = errors.New("sqlstore: stopped")
-
-// fewPlaces is a list of few arguments.
-var fewPlaces = "(" + strings.Repeat("?, ", few-1) + "?)"
 
 func (t *tx) Placed(k store.DeliveryKey) (p store.Placed, ok bool, err error) {
 	if t.h != nil {
@@ -53,12 +46,8 @@ func (t *tx) Threads(id store.AccountID, keys []store.ThreadKey) (map[store.Thre
 	if err != nil || a == nil {
 		return out, err
 	}
-	if len(keys) == 0 {
-		return out, nil
-	}
-	query := `SELECT key, thread FROM thread WHERE acct = ? AND key IN ` + fewPlaces
-	err = inFew(keys, func(k store.ThreadKey) any { return k[:] }, func(_ int, args []any) error {
-		return t.c.Query(query, func(r sqldb.Row) error {
+	err = sqldb.In(keys, func(k store.ThreadKey) any { return k[:] }, func(places string, args []any) error {
+		return t.c.Query(`SELECT key, thread FROM thread WHERE acct = ? AND key IN `+places, func(r sqldb.Row) error {
 			var k store.ThreadKey
 			copy(k[:], r.Bytes(0))
 			out[k] = store.ThreadID(r.Int(1))

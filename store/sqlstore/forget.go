@@ -117,6 +117,9 @@ func (t *tx) Drop(id store.AccountID, max int) (n int, err error) {
 	return n, nil
 }
 
+// dropBatch is how many messages are removed in one statement.
+const dropBatch = 32
+
 // dropMessages removes a few messages, cold rows first. done says that there were
 // none.
 func (t *tx) dropMessages(acct int64, max int) (n int, done bool, err error) {
@@ -125,17 +128,18 @@ func (t *tx) dropMessages(acct int64, max int) (n int, done bool, err error) {
 	err = t.c.Query(`SELECT modseq, box, uid, id FROM message WHERE acct = ? ORDER BY modseq, box, uid LIMIT ?`, func(r sqldb.Row) error {
 		rows = append(rows, row{r.Int(0), r.Int(1), r.Int(2), r.Int(3)})
 		return nil
-	}, acct, min(few, max))
+	}, acct, min(dropBatch, max))
 	if err != nil || len(rows) == 0 {
 		return 0, true, err
 	}
-	err = inFew(rows, func(r row) any { return r.id }, func(_ int, args []any) error {
-		return t.c.Exec(`DELETE FROM cold WHERE id IN `+fewPlaces, args...)
+	err = sqldb.In(rows, func(r row) any { return r.id }, func(places string, args []any) error {
+		err := t.c.Exec(`DELETE FROM cold WHERE id IN `+places, args...)
+		n += int(t.c.Changes())
+		return err
 	})
 	if err != nil {
-		return 0, false, err
+		return n, false, err
 	}
-	n = int(t.c.Changes())
 	rows = rows[:min(len(rows), max-n)]
 	if len(rows) == 0 {
 		return n, false, nil

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
@@ -171,49 +170,20 @@ func (h *held) Flush(c sqldb.Conn) error {
 	return nil
 }
 
-// A statement inserts or updates several rows. There is one text for each of a
-// few sizes, so that each is prepared once.
-type statement struct {
-	columns int
-	texts   [len(sizes)]string
-}
-
-var sizes = [...]int{32, 8, 1}
-
-func newStatement(head, tail string) (s statement) {
-	s.columns = strings.Count(head[strings.Index(head, "("):], ",") + 1
-	row := "(" + strings.Repeat("?, ", s.columns-1) + "?)"
-	for i, n := range sizes {
-		s.texts[i] = head + " VALUES " + strings.Repeat(row+", ", n-1) + row + " " + tail
-	}
-	return s
-}
-
-func (s *statement) exec(c sqldb.Conn, args []any) error {
-	for i, n := range sizes {
-		for n *= s.columns; len(args) >= n; args = args[n:] {
-			if err := c.Exec(s.texts[i], args[:n]...); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 var (
-	putMessages = newStatement(
+	putMessages = sqldb.NewInsert(
 		`INSERT INTO message (box, uid, acct, id, thread, created, added, modseq, flags, words, received, saved, size, blob, dead, keep)`,
 		`ON CONFLICT (box, uid) DO UPDATE SET acct = excluded.acct, id = excluded.id, thread = excluded.thread,
 		created = excluded.created, added = excluded.added, modseq = excluded.modseq, flags = excluded.flags,
 		words = excluded.words, received = excluded.received, saved = excluded.saved, size = excluded.size,
 		blob = excluded.blob, dead = excluded.dead, keep = excluded.keep`)
-	putCold = newStatement(`INSERT INTO cold (id, acct, prefix, envelope, structure, preview)`,
+	putCold = sqldb.NewInsert(`INSERT INTO cold (id, acct, prefix, envelope, structure, preview)`,
 		`ON CONFLICT (id) DO UPDATE SET acct = excluded.acct, prefix = excluded.prefix, envelope = excluded.envelope,
 		structure = excluded.structure, preview = excluded.preview`)
-	putPlaced = newStatement(`INSERT INTO placed (key, idx, action, acct, box, uidvalidity, uid, id, expires)`,
+	putPlaced = sqldb.NewInsert(`INSERT INTO placed (key, idx, action, acct, box, uidvalidity, uid, id, expires)`,
 		`ON CONFLICT (key, idx, action) DO UPDATE SET acct = excluded.acct, box = excluded.box,
 		uidvalidity = excluded.uidvalidity, uid = excluded.uid, id = excluded.id, expires = excluded.expires`)
-	putThreads = newStatement(`INSERT INTO thread (acct, key, thread, expires)`,
+	putThreads = sqldb.NewInsert(`INSERT INTO thread (acct, key, thread, expires)`,
 		`ON CONFLICT (acct, key) DO UPDATE SET thread = excluded.thread, expires = excluded.expires`)
 )
 
@@ -231,7 +201,7 @@ func (h *held) flushMessages(c sqldb.Conn) error {
 	rs := inOrder(h.rows.messages, func(a, b heldMessage) int {
 		return cmp.Or(cmp.Compare(a.Mailbox, b.Mailbox), cmp.Compare(a.UID, b.UID))
 	})
-	args := make([]any, 0, len(rs)*putMessages.columns)
+	args := make([]any, 0, len(rs)*16)
 	for i := range rs {
 		m := &rs[i]
 		keep := int64(0)
@@ -244,46 +214,46 @@ func (h *held) flushMessages(c sqldb.Conn) error {
 	}
 	clear(h.rows.messages)
 	h.rows.messages = h.rows.messages[:0]
-	return putMessages.exec(c, args)
+	return putMessages.Exec(c, args)
 }
 
 func (h *held) flushCold(c sqldb.Conn) error {
 	rs := inOrder(h.rows.cold, func(a, b heldCold) int { return cmp.Compare(a.ID, b.ID) })
-	args := make([]any, 0, len(rs)*putCold.columns)
+	args := make([]any, 0, len(rs)*6)
 	for i := range rs {
 		r := &rs[i]
 		args = append(args, int64(r.ID), r.acct, r.Prefix, r.Envelope, r.Structure, []byte(r.Preview))
 	}
 	clear(h.rows.cold)
 	h.rows.cold = h.rows.cold[:0]
-	return putCold.exec(c, args)
+	return putCold.Exec(c, args)
 }
 
 func (h *held) flushPlaced(c sqldb.Conn) error {
 	rs := inOrder(h.rows.placed, func(a, b heldPlaced) int {
 		return cmp.Or(cmp.Compare(a.key.Key, b.key.Key), cmp.Compare(a.key.Index, b.key.Index), cmp.Compare(a.key.Action, b.key.Action))
 	})
-	args := make([]any, 0, len(rs)*putPlaced.columns)
+	args := make([]any, 0, len(rs)*9)
 	for i := range rs {
 		r := &rs[i]
 		args = append(args, r.key.Key, r.key.Index, r.key.Action, r.acct, int64(r.Mailbox), r.UIDValidity, int64(r.UID), int64(r.ID), seconds(r.expires))
 	}
 	clear(h.rows.placed)
 	h.rows.placed = h.rows.placed[:0]
-	return putPlaced.exec(c, args)
+	return putPlaced.Exec(c, args)
 }
 
 func (h *held) flushThreads(c sqldb.Conn) error {
 	rs := inOrder(h.rows.threads, func(a, b heldThread) int {
 		return cmp.Or(cmp.Compare(a.acct, b.acct), slices.Compare(a.key[:], b.key[:]))
 	})
-	args := make([]any, 0, len(rs)*putThreads.columns)
+	args := make([]any, 0, len(rs)*4)
 	for i := range rs {
 		r := &rs[i]
 		args = append(args, r.acct, r.key[:], int64(r.thread), seconds(r.expires))
 	}
 	h.rows.threads = h.rows.threads[:0]
-	return putThreads.exec(c, args)
+	return putThreads.Exec(c, args)
 }
 
 func (h *held) flushCounters(c sqldb.Conn) error {

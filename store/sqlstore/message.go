@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"cmp"
+	"errors"
 	"iter"
 	"slices"
 
@@ -191,24 +192,6 @@ func (t *tx) PutMessages(ms []store.Message) error {
 	return nil
 }
 
-// few is how many keys are looked up in one statement; places left over repeat
-// the last, so that there is one text.
-const few = 32
-
-// inFew calls do with the keys of up to few of vs, and how many those are.
-func inFew[V any](vs []V, key func(V) any, do func(n int, args []any) error) error {
-	for chunk := range slices.Chunk(vs, few) {
-		args := make([]any, few)
-		for i := range args {
-			args[i] = key(chunk[min(i, len(chunk)-1)])
-		}
-		if err := do(len(chunk), args); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (t *tx) Cold(id store.AccountID, ms ...store.MessageID) iter.Seq2[store.Cold, error] {
 	return func(yield func(store.Cold, error) bool) {
 		a, err := t.account(id)
@@ -219,18 +202,20 @@ func (t *tx) Cold(id store.AccountID, ms ...store.MessageID) iter.Seq2[store.Col
 		if a == nil {
 			return
 		}
-		_ = inFew(ms, func(m store.MessageID) any { return int64(m) }, func(_ int, args []any) error {
-			return t.coldOf(id, a.num, `id IN `+fewPlaces, args, yield)
+		_ = sqldb.In(ms, func(m store.MessageID) any { return int64(m) }, func(places string, args []any) error {
+			return t.coldOf(id, a.num, places, args, yield)
 		})
 	}
 }
 
+var errStopped = errors.New("sqlstore: stopped")
+
 // coldOf yields rows, and returns an error when there is nothing more to do.
-func (t *tx) coldOf(id store.AccountID, acct int64, where string, args []any, yield func(store.Cold, error) bool) error {
+func (t *tx) coldOf(id store.AccountID, acct int64, places string, args []any, yield func(store.Cold, error) bool) error {
 	err := t.flush()
 	var batch []store.Cold
 	if err == nil {
-		err = t.c.Query(`SELECT id, prefix, envelope, structure, preview FROM cold WHERE `+where+` AND acct = ?`, func(r sqldb.Row) error {
+		err = t.c.Query(`SELECT id, prefix, envelope, structure, preview FROM cold WHERE id IN `+places+` AND acct = ?`, func(r sqldb.Row) error {
 			batch = append(batch, store.Cold{
 				Account: id, ID: store.MessageID(r.Int(0)),
 				Prefix: r.Bytes(1), Envelope: r.Bytes(2), Structure: r.Bytes(3), Preview: string(r.Bytes(4)),
