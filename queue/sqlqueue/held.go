@@ -1,0 +1,127 @@
+package sqlqueue
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/mailkeel/mailkeel/internal/sqldb"
+)
+
+// held is what is written at the commit: new items, and the earliest times of
+// routes. It is a sqldb.Buffer.
+type held struct {
+	rows  []row
+	mark  int
+	ids   map[string]bool     // of rows
+	dirty map[string]struct{} // routes whose items changed otherwise
+}
+
+var _ sqldb.Buffer = (*held)(nil)
+
+func (h *held) Mark() { h.mark = len(h.rows) }
+
+// Undo need not care for dirty: what changes items writes at once, and is rolled
+// back.
+func (h *held) Undo() {
+	for _, r := range h.rows[h.mark:] {
+		delete(h.ids, r.id)
+	}
+	clear(h.rows[h.mark:])
+	h.rows = h.rows[:h.mark]
+}
+
+func (h *held) Forget() { *h = held{} }
+
+func (h *held) has(id string) bool { return h.ids[id] }
+
+// add holds a new row back, and reports whether its ID was not there yet.
+func (h *held) add(r row) bool {
+	if h.ids[r.id] {
+		return false
+	}
+	if h.ids == nil {
+		h.ids = map[string]bool{}
+	}
+	h.ids[r.id] = true
+	h.rows = append(h.rows, r)
+	return true
+}
+
+// touch says that items of a route changed.
+func (h *held) touch(route string) {
+	if h.dirty == nil {
+		h.dirty = map[string]struct{}{}
+	}
+	h.dirty[route] = struct{}{}
+}
+
+var (
+	putItems = sqldb.NewInsert(`INSERT INTO item (id, route, next, due, until, lease, held, attempts, delayed, last, blob, body)`, ``)
+	// A route's time only ever comes nearer by new items.
+	putRoutes = sqldb.NewInsert(`INSERT INTO route (route, next)`,
+		`ON CONFLICT (route) DO UPDATE SET next = excluded.next WHERE excluded.next < route.next`)
+	setRoutes = sqldb.NewInsert(`INSERT INTO route (route, next)`, `ON CONFLICT (route) DO UPDATE SET next = excluded.next`)
+	putEnded  = sqldb.NewInsert(`INSERT INTO ended (id, at)`, `ON CONFLICT (id) DO UPDATE SET at = excluded.at`)
+)
+
+// Flush writes all that is held.
+func (h *held) Flush(c sqldb.Conn) error {
+	if len(h.rows) == 0 && len(h.dirty) == 0 {
+		return nil
+	}
+	args := make([]any, 0, 12*len(h.rows))
+	earliest := map[string]int64{}
+	for i := range h.rows {
+		r := &h.rows[i]
+		var lease any
+		if r.leased != 0 {
+			lease = r.leased
+		}
+		args = append(args, r.id, r.route, r.next, r.due, r.until, lease, r.held, r.attempts, r.delayed, []byte(r.last), []byte(r.ref), r.body)
+		if at, ok := earliest[r.route]; !r.held && (!ok || r.next < at) {
+			earliest[r.route] = r.next
+		}
+	}
+	if err := putItems.Exec(c, args); err != nil {
+		return err
+	}
+	if err := h.setDirty(c); err != nil {
+		return err
+	}
+	var routes []any
+	for _, route := range slices.Sorted(maps.Keys(earliest)) {
+		if _, ok := h.dirty[route]; !ok {
+			routes = append(routes, route, earliest[route])
+		}
+	}
+	if err := putRoutes.Exec(c, routes); err != nil {
+		return err
+	}
+	h.Forget()
+	return nil
+}
+
+// setDirty looks up when the next item of each route is due.
+func (h *held) setDirty(c sqldb.Conn) error {
+	var set, none []any
+	for _, route := range slices.Sorted(maps.Keys(h.dirty)) {
+		found := false
+		err := c.Query(`SELECT next FROM item WHERE route = ? AND held = 0 ORDER BY next LIMIT 1`, func(r sqldb.Row) error {
+			found = true
+			set = append(set, route, r.Int(0))
+			return nil
+		}, route)
+		if err != nil {
+			return err
+		}
+		if !found {
+			none = append(none, route)
+		}
+	}
+	if err := setRoutes.Exec(c, set); err != nil {
+		return err
+	}
+	return sqldb.In(none, func(route any) any { return route }, func(places string, args []any) error {
+		return c.Exec(`DELETE FROM route WHERE route IN `+places, args...)
+	})
+}

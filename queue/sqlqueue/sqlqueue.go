@@ -1,0 +1,203 @@
+// Package sqlqueue is a queue.Backend in an SQL database.
+//
+// # Tables
+//
+//	item   one row for each item. next is when it can be leased: its due time, or
+//	       until, the end of its lease, if that is later. body is what does not
+//	       change by trying: envelope, prefix, content; see below.
+//	route  for each route that has items which are not held, the earliest next of
+//	       them. So a Lease looks at one row for each busy route it passes over,
+//	       however many items wait there.
+//	ended  the IDs of items that were settled or removed, and when
+//
+// An item is in one of these states, and a crash leaves it there: waiting (no
+// lease), leased (lease set, until in the future), due again (lease set, until
+// past: the lease still counts if nobody else took the item), held; and ended,
+// with no row but in ended. A held item has its due time too, and no part in
+// route.
+//
+// Times are microseconds since 1970. The body is binary, with a version in front
+// and a checksum behind; a damaged one parks its item and disturbs no other.
+//
+// With a database that has one writer, new items are held back until the commit
+// that several calls share, to be inserted by few statements.
+package sqlqueue
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/mailkeel/mailkeel/internal/sqldb"
+	"github.com/mailkeel/mailkeel/queue"
+)
+
+// Backend is a queue.Backend. Others may use the same database for their tables.
+type Backend struct {
+	db sqldb.DB
+	// shared is what all calls of this process hold back together; nil if the
+	// database has more than one writer.
+	shared *held
+	ends   atomic.Uint64 // calls that ended items, to clean up now and then
+}
+
+var (
+	_ queue.Backend       = (*Backend)(nil)
+	_ queue.LeasingPutter = (*Backend)(nil)
+	_ queue.Reclaimer     = (*Backend)(nil)
+)
+
+const topic = "queue"
+
+// New makes the tables that are missing. The Backend does not own db.
+func New(ctx context.Context, db sqldb.DB) (*Backend, error) {
+	if err := sqldb.Migrate(ctx, db, "queue", schema...); err != nil {
+		return nil, err
+	}
+	b := &Backend{db: db}
+	if one, ok := db.(sqldb.Buffering); ok {
+		b.shared = one.Buffer("queue", &held{}).(*held)
+	}
+	return b, nil
+}
+
+// tx is one transaction that writes.
+type tx struct {
+	sqldb.Conn
+	h *held
+}
+
+func (t *tx) flush() error { return t.h.Flush(t.Conn) }
+
+func (b *Backend) update(ctx context.Context, fn func(*tx) error) error {
+	return b.db.Update(ctx, func(c sqldb.Conn) error {
+		if b.shared != nil {
+			return fn(&tx{c, b.shared})
+		}
+		t := &tx{c, &held{}}
+		if err := fn(t); err != nil {
+			return err
+		}
+		return t.flush()
+	})
+}
+
+func (t *tx) wake() { t.Notify(topic, "due") }
+
+func (b *Backend) Put(ctx context.Context, items ...queue.Item) error {
+	rows := encodeAll(items)
+	return b.update(ctx, func(t *tx) error {
+		_, err := t.put(rows)
+		t.wake()
+		return err
+	})
+}
+
+// put holds the rows that are new back, and returns them.
+func (t *tx) put(rows []row) (fresh []row, err error) {
+	known, err := t.known(rows)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		if !known[r.id] && t.h.add(r) {
+			fresh = append(fresh, r)
+		}
+	}
+	return fresh, nil
+}
+
+// known says which of rows are in the queue, or ended too recently.
+func (t *tx) known(rows []row) (map[string]bool, error) {
+	known := map[string]bool{}
+	ended := map[string]int64{}
+	err := sqldb.In(rows, func(r row) any { return r.id }, func(places string, args []any) error {
+		err := t.Query(`SELECT id FROM item WHERE id IN `+places, func(r sqldb.Row) error {
+			known[r.Text(0)] = true
+			return nil
+		}, args...)
+		if err != nil {
+			return err
+		}
+		return t.Query(`SELECT id, at FROM ended WHERE id IN `+places, func(r sqldb.Row) error {
+			ended[r.Text(0)] = r.Int(1)
+			return nil
+		}, args...)
+	})
+	for _, r := range rows {
+		if at, ok := ended[r.id]; ok && r.queued < at+queue.Remember.Microseconds() {
+			known[r.id] = true
+		}
+	}
+	return known, err
+}
+
+// PutLeased wakes nobody if it leases all that it stored.
+func (b *Backend) PutLeased(ctx context.Context, w queue.Want, items ...queue.Item) (ls []queue.Lease, err error) {
+	rows := encodeAll(items)
+	err = b.update(ctx, func(t *tx) error {
+		ls = nil
+		known, err := t.known(rows)
+		if err != nil {
+			return err
+		}
+		for i, r := range rows {
+			if known[r.id] || t.h.has(r.id) {
+				continue
+			}
+			it := items[i]
+			at := slices.IndexFunc(ls, func(l queue.Lease) bool { return l.Items[0].Route == r.route })
+			switch {
+			case r.held || r.due > micro(w.Now) || slices.Contains(w.Skip, r.route) || at >= 0 && len(ls[at].Items) >= w.Max || w.Max <= 0:
+				t.wake()
+			default:
+				if at < 0 {
+					at = len(ls)
+					ls = append(ls, newLease(&w))
+				}
+				it.Attempts++
+				r.lease(leaseNumber(ls[at].ID), ls[at].Until)
+				ls[at].Items = append(ls[at].Items, it)
+			}
+			t.h.add(r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ls, nil
+}
+
+// newLease has a number that no other lease has, of any process.
+func newLease(w *queue.Want) queue.Lease {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	n := binary.LittleEndian.Uint64(b[:])>>1 | 1
+	return queue.Lease{ID: strconv.FormatUint(n, 36), Until: w.Now.Add(w.TTL)}
+}
+
+// leaseNumber is zero, which no item has, for what is no lease.
+func leaseNumber(id string) int64 {
+	n, err := strconv.ParseInt(id, 36, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Watch hears this process, and with a database that several may use, the others.
+func (b *Backend) Watch(ctx context.Context, fn func()) error {
+	return b.db.Listen(ctx, topic, func(string) { fn() })
+}
+
+// Close does nothing: who opened the database closes it.
+func (b *Backend) Close() error { return nil }
+
+func micro(t time.Time) int64 { return t.UnixMicro() }
+
+func fromMicro(us int64) time.Time { return time.UnixMicro(us).UTC() }
