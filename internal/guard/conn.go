@@ -110,6 +110,9 @@ func (c *Conn) Busy(on bool) {
 	c.busy = on
 }
 
+// Stopping reports whether Shutdown or Close of the Guard was called.
+func (c *Conn) Stopping() bool { return c.g.Stopping() }
+
 // OnFarewell sets what says goodbye to the peer: Shutdown calls it once, while a
 // Read waits and the connection is not busy, and then poisons the connection. It
 // may be called from another goroutine than the one that reads.

@@ -1,0 +1,101 @@
+package smtp
+
+import (
+	"io"
+	"slices"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/filter"
+)
+
+// openFilters replaces each filter that keeps state for a connection by one of
+// its own.
+func (c *conn) openFilters() error {
+	all := c.s.Filters
+	if all == nil {
+		return nil
+	}
+	own := false
+	for _, g := range all.Groups {
+		own = own || slices.ContainsFunc(g, func(f filter.Filter) bool { _, ok := f.(filter.SessionFilter); return ok })
+	}
+	if !own {
+		return nil
+	}
+	chain := *all
+	chain.Groups = make([][]filter.Filter, len(all.Groups))
+	ctx, cancel := c.context()
+	defer cancel()
+	for i, g := range all.Groups {
+		for _, f := range g {
+			if sf, ok := f.(filter.SessionFilter); ok {
+				o := c.origin
+				one, err := sf.NewSession(ctx, &o)
+				if err != nil {
+					c.log().Warn("smtp: no filter session", "filter", f.Name(), "err", err)
+					if all.OnError != nil && all.OnError(f, err) != nil {
+						return err
+					}
+					continue
+				}
+				if cl, ok := one.(io.Closer); ok {
+					c.closers = append(c.closers, cl)
+				}
+				f = one
+			}
+			chain.Groups[i] = append(chain.Groups[i], f)
+		}
+	}
+	c.chain = &chain
+	return nil
+}
+
+// judge asks the filters about a stage of the transaction and adds what they say
+// to what was said before.
+func (tx *transaction) judge(stage filter.Stage, rcpt *mailkeel.Recipient, content mailkeel.Content) filter.Verdict {
+	c := tx.c
+	if c.chain == nil {
+		return filter.Verdict{}
+	}
+	ctx, cancel := c.context()
+	defer cancel()
+	ft := tx.seen(rcpt, content)
+	v := c.chain.Run(ctx, stage, ft)
+	sum := &tx.verdict
+	sum.Score += v.Score
+	sum.Results = append(slices.Clip(sum.Results), v.Results...)
+	sum.Prefix = slices.Concat(v.Prefix, sum.Prefix) // later ones stand above
+	if v.Why != "" && sum.Why != "" {
+		sum.Why += "; "
+	}
+	sum.Why += v.Why
+	if stage != filter.Rcpt { // there it is about one
+		sum.Discard = sum.Discard || v.Discard
+		sum.Junk = sum.Junk || v.Junk
+		sum.Refuse = v.Refuse
+	}
+	return v
+}
+
+// seen is what filters see. They may keep it, so it is not changed later.
+func (tx *transaction) seen(rcpt *mailkeel.Recipient, content mailkeel.Content) *filter.Transaction {
+	env := tx.env
+	env.Rcpts = slices.Clip(env.Rcpts)
+	return &filter.Transaction{Origin: env.Origin, Env: &env, Rcpt: rcpt, Content: content, Results: tx.verdict.Results, Score: tx.verdict.Score}
+}
+
+// done tells the filters how the transaction ended, once.
+func (tx *transaction) done(results []mailkeel.Result) {
+	if tx == nil || tx.over || tx.c.chain == nil {
+		return
+	}
+	tx.over = true
+	ctx, cancel := tx.c.context()
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			tx.c.log().Error("smtp: filter panicked", "id", tx.env.ID, "panic", p)
+		}
+	}()
+	tx.c.chain.Done(ctx, tx.seen(nil, nil), filter.Outcome{Verdict: tx.verdict, Results: results})
+}

@@ -1,0 +1,219 @@
+package smtp
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/filter"
+)
+
+const (
+	// maxTargets is how many recipients one RCPT may become: 1,000 by the
+	// contract of accounts.Directory, with room for rewriting filters.
+	maxTargets = 1000
+	// maxEnvelope bounds the memory of an envelope: what recipients take after
+	// which a client must begin another message.
+	maxEnvelope = 160 << 10
+	rcptCost    = 128 // of a recipient, without its strings
+)
+
+// Rcpt adds a recipient.
+func (s *session) Rcpt(raw string, o *gosmtp.RcptOptions) error {
+	tx := s.current()
+	if tx == nil {
+		return toWire(no(503, [3]int{5, 5, 1}, "say MAIL first"), "")
+	}
+	c := s.c
+	err := s.rcpt(tx, raw, o)
+	if err == nil {
+		c.w.junk--
+		return nil
+	}
+	c.log().Info("smtp: recipient refused", "id", tx.env.ID, "from", tx.env.From, "err", err)
+	if e := (*mailkeel.Error)(nil); mailkeel.Permanent(err) && errors.As(err, &e) && e.Enhanced[1] != 7 || isRelay(err) {
+		c.badRcpts++
+	}
+	out := toWire(err, tx.env.ID)
+	if c.badRcpts >= c.s.maxBadRcpts() && !c.trusted && c.origin.Identity == "" {
+		c.w.last(line(out), "421 4.7.0 "+c.s.Hostname+" too many bad recipients")
+	}
+	return out
+}
+
+// errRelay is the answer to recipients that are not ours.
+var errRelay = no(550, [3]int{5, 7, 1}, "relaying denied")
+
+func isRelay(err error) bool { return err == error(errRelay) }
+
+func (s *session) rcpt(tx *transaction, raw string, o *gosmtp.RcptOptions) error {
+	c := s.c
+	m, err := parse(s.path("TO:"), tx.utf8, 3)
+	if err != nil {
+		return err
+	}
+	if len(tx.given) >= c.s.maxRcpts() {
+		c.w.junk-- // RFC 5321, 4.5.3.1.10: clients send the rest in another message
+		return no(452, [3]int{4, 5, 3}, "too many recipients")
+	}
+	to := m.String()
+	orcpt, err := originalRcpt(o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.context()
+	defer cancel()
+	targets, err := c.resolve(ctx, to)
+	if err != nil {
+		return err
+	}
+	rs := tx.recipients(to, targets, mailkeel.Recipient{Orcpt: orcpt, Notify: notify(o.Notify)})
+
+	asked := mailkeel.Recipient{Addr: to, Orcpt: orcpt, Notify: notify(o.Notify), Index: tx.next}
+	if len(rs) == 1 {
+		asked = rs[0]
+	}
+	v := tx.judge(filter.Rcpt, &asked, nil)
+	if v.Refuse != nil {
+		return v.Refuse
+	}
+	if v.Rewrite != nil {
+		if rs, err = c.rewritten(ctx, tx, to, asked, *v.Rewrite); err != nil {
+			return err
+		}
+	}
+	if len(rs) > maxTargets {
+		return no(452, [3]int{4, 5, 3}, "too many recipients in a group")
+	}
+	cost := 2*len(raw) + len(orcpt)
+	for _, r := range rs {
+		cost += rcptCost + len(r.Addr) + len(r.Given)
+	}
+	if tx.bytes+cost > maxEnvelope && len(tx.given) > 0 {
+		c.w.junk--
+		return no(452, [3]int{4, 5, 3}, "too many recipients")
+	}
+	if err := tx.verify(ctx, rs); err != nil {
+		return err
+	}
+	tx.bytes += cost
+	tx.env.UTF8 = tx.env.UTF8 || !m.ASCII()
+	tx.add(raw, to, rs, v)
+	return nil
+}
+
+// resolve finds where mail for an address goes. Not to be ours is only right for
+// who has logged in.
+func (c *conn) resolve(ctx context.Context, to string) ([]accounts.Target, error) {
+	in := c.origin.Identity != ""
+	far := []accounts.Target{{Addr: to}}
+	d := c.s.Directory
+	if d == nil {
+		if in {
+			return far, nil
+		}
+		return nil, errRelay
+	}
+	res, err := d.Resolve(ctx, to)
+	if errors.Is(err, accounts.ErrNotLocal) && strings.EqualFold(to, "postmaster@"+c.s.Hostname) {
+		// RFC 5321, 4.5.1: without a domain, or with our name.
+		if r, e := d.Resolve(ctx, "postmaster"); e == nil {
+			res, err = r, nil
+		}
+	}
+	switch {
+	case err == nil && len(res.Targets) > 0:
+		return res.Targets, nil
+	case errors.Is(err, accounts.ErrNotLocal) && in:
+		return far, nil
+	case errors.Is(err, accounts.ErrNotLocal):
+		return nil, errRelay
+	case err == nil, errors.Is(err, accounts.ErrNoUser):
+		return nil, no(550, [3]int{5, 1, 1}, "no such user here")
+	}
+	return nil, c.lookup(ctx, err)
+}
+
+// recipients makes those of targets, numbered from tx.next on.
+func (tx *transaction) recipients(to string, targets []accounts.Target, like mailkeel.Recipient) []mailkeel.Recipient {
+	rs := make([]mailkeel.Recipient, len(targets))
+	for i, t := range targets {
+		r := like
+		r.Addr, r.Account, r.Mailbox, r.Index = t.Addr, t.Account, t.Mailbox, tx.next+i
+		if r.Given = ""; r.Addr != to {
+			r.Given = to
+		}
+		rs[i] = r
+	}
+	return rs
+}
+
+// rewritten makes the recipients of what a filter put in the place of one.
+func (c *conn) rewritten(ctx context.Context, tx *transaction, to string, was, is mailkeel.Recipient) ([]mailkeel.Recipient, error) {
+	is.Index = tx.next
+	if is.Given == "" && is.Addr != to {
+		is.Given = to
+	}
+	if is.Account != was.Account || is.Addr == was.Addr || c.s.Directory == nil {
+		return []mailkeel.Recipient{is}, nil
+	}
+	res, err := c.s.Directory.Resolve(ctx, is.Addr)
+	switch {
+	case errors.Is(err, accounts.ErrNotLocal): // the filter may send mail elsewhere
+		is.Account, is.Mailbox = "", ""
+		return []mailkeel.Recipient{is}, nil
+	case err != nil:
+		return nil, c.lookup(ctx, err)
+	}
+	return tx.recipients(to, res.Targets, is), nil
+}
+
+// verify asks Next about new recipients. The answer is the worst of theirs.
+func (tx *transaction) verify(ctx context.Context, rs []mailkeel.Recipient) error {
+	v, ok := tx.c.s.Next.(mailkeel.Verifier)
+	if !ok {
+		return nil
+	}
+	var bad error
+	env := tx.seen(nil, nil).Env
+	for _, r := range rs {
+		err := v.Verify(ctx, env, r, tx.size)
+		e := (*mailkeel.Error)(nil)
+		switch {
+		case err == nil:
+		case !errors.As(err, &e):
+			tx.c.log().Warn("smtp: cannot verify", "id", tx.env.ID, "err", err)
+		case mailkeel.Permanent(err):
+			return err
+		default:
+			bad = err
+		}
+	}
+	return bad
+}
+
+// add joins recipients to the envelope, each only once.
+func (tx *transaction) add(raw, to string, rs []mailkeel.Recipient, v filter.Verdict) {
+	g := given{raw: raw, addr: to}
+	for _, r := range rs {
+		r.Junk = r.Junk || v.Junk
+		at := slices.IndexFunc(tx.env.Rcpts, func(o mailkeel.Recipient) bool {
+			return o.Account == r.Account && o.Mailbox == r.Mailbox && (r.Account != "" || o.Addr == r.Addr)
+		})
+		if at < 0 {
+			at = len(tx.env.Rcpts)
+			tx.env.Rcpts = append(tx.env.Rcpts, r)
+			tx.drop = append(tx.drop, v.Discard)
+			tx.next = r.Index + 1
+		} else {
+			tx.drop[at] = tx.drop[at] && v.Discard
+		}
+		g.rcpts = append(g.rcpts, at)
+	}
+	tx.given = append(tx.given, g)
+}

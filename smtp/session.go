@@ -1,0 +1,157 @@
+package smtp
+
+import (
+	"errors"
+	"strings"
+	"sync"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/filter"
+	"github.com/mailkeel/mailkeel/internal/addr"
+)
+
+// session is what the engine calls. Its goroutine is the one that reads, with
+// two exceptions: Data of a message in BDAT chunks runs in a goroutine of its own
+// and may begin or end after a Reset, and so does LMTPData.
+type session struct {
+	c    *conn
+	conn *gosmtp.Conn
+
+	mu sync.Mutex
+	tx *transaction // nil before MAIL and when Data took it
+	// taken is set when Data has the transaction.
+	taken bool
+}
+
+// A transaction is one message. Data owns it once it took it from the session.
+type transaction struct {
+	c       *conn
+	env     mailkeel.Envelope // its Rcpts grow at the end and do not change
+	size    int64             // that the client announced
+	given   []given
+	next    int // the next Index
+	bytes   int // of addresses
+	with    string
+	verdict filter.Verdict
+	drop    []bool // for each of env.Rcpts: a filter discards it
+	utf8    bool   // the client asked for SMTPUTF8
+	over    bool   // filters were told
+}
+
+// given is one RCPT command and the positions of its recipients in env.Rcpts.
+type given struct {
+	raw   string // as the engine has it
+	addr  string
+	rcpts []int
+}
+
+var (
+	_ gosmtp.Session     = (*session)(nil)
+	_ gosmtp.LMTPSession = (*session)(nil)
+	_ gosmtp.AuthSession = (*session)(nil)
+)
+
+// newSession is called at the first EHLO of a connection, and at the first after
+// STARTTLS.
+func newSession(gc *gosmtp.Conn) (gosmtp.Session, error) {
+	w, ok := gc.Conn().(*wire)
+	if !ok {
+		return nil, errors.New("smtp: not our connection")
+	}
+	if r := w.c.verdict.Refuse; r != nil {
+		return nil, toWire(r, "")
+	}
+	return &session{c: w.c, conn: gc}, nil
+}
+
+// Reset ends the transaction: after RSET, EHLO, a message, or a failed chunk.
+func (s *session) Reset() {
+	s.mu.Lock()
+	tx := s.tx
+	s.tx, s.taken = nil, false
+	s.mu.Unlock()
+	if tx != nil {
+		tx.done(nil)
+	}
+	s.c.w.bdat, s.c.w.bytes = false, 0
+	s.c.setBusy(false)
+}
+
+// Logout ends the session: at the end of the connection and before STARTTLS.
+func (s *session) Logout() error {
+	s.Reset()
+	return nil
+}
+
+// take gives the transaction to Data.
+func (s *session) take() *transaction {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tx := s.tx
+	s.tx, s.taken = nil, tx != nil
+	return tx
+}
+
+// current returns the transaction.
+func (s *session) current() *transaction {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tx
+}
+
+// path is the address of the MAIL or RCPT command that is being handled. The
+// engine takes quotes away and lets nonsense pass, so it is read anew.
+func (s *session) path(keyword string) string {
+	line := s.c.w.line
+	if len(line) < 5 {
+		return ""
+	}
+	arg := strings.TrimLeft(string(line[5:]), " \t")
+	if len(arg) < len(keyword) || !strings.EqualFold(arg[:len(keyword)], keyword) {
+		return ""
+	}
+	arg = strings.TrimLeft(arg[len(keyword):], " \t")
+	quoted := false
+	for i := 0; i < len(arg); i++ {
+		switch b := arg[i]; {
+		case quoted && b == '\\':
+			i++
+		case b == '"':
+			quoted = !quoted
+		case quoted:
+		case b == '>' && arg[0] == '<':
+			return arg[:i+1]
+		case (b == ' ' || b == '\t') && arg[0] != '<':
+			return arg[:i]
+		}
+	}
+	return arg
+}
+
+// parse reads an address, with the last digit of the enhanced code for a bad one.
+func parse(path string, utf8 bool, bad int) (addr.Mailbox, error) {
+	m, err := addr.Parse(path, utf8)
+	switch {
+	case errors.Is(err, addr.ErrUTF8): // RFC 6531, 3.5
+		return m, no(553, [3]int{5, 6, 7}, "address needs SMTPUTF8")
+	case errors.Is(err, addr.ErrLength):
+		return m, no(501, [3]int{5, 1, bad}, "address too long")
+	case err != nil:
+		return m, no(501, [3]int{5, 1, bad}, "bad address syntax")
+	}
+	return m, nil
+}
+
+// word makes a name from the peer fit for a header field: what no name has
+// becomes a question mark.
+func word(s string, most int) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-._:[]", r):
+			return r
+		}
+		return '?'
+	}, s[:min(len(s), most)])
+}
