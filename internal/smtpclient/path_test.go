@@ -15,18 +15,15 @@ func TestPath(t *testing.T) {
 		utf8     bool
 	}{
 		{"ann@x.test", "ann@x.test", false},
-		{"Ann+tag@X.Test.", "Ann+tag@x.test", false},
+		{"Ann+tag@X.Test", "Ann+tag@x.test", false},
 		{"", "", false},
 		{"postmaster", "postmaster", false},
 		{`"a b"@x.test`, `"a b"@x.test`, false},
 		{`"ann"@x.test`, "ann@x.test", false},
 		{`"a\"b\\c"@x.test`, `"a\"b\\c"@x.test`, false},
-		{"a b@x.test", `"a b"@x.test`, false},
-		{"a@b@c.test", `"a@b"@c.test`, false},
-		{"a..b@x.test", `"a..b"@x.test`, false},
 		{"b\u00f6b@x.test", "b\u00f6b@x.test", true},
 		{"bob@b\u00fccher.test", "bob@xn--bcher-kva.test", false},
-		{"b\u00f6b@xn--bcher-kva.test", "b\u00f6b@b\u00fccher.test", true},
+		{"b\u00f6b@xn--bcher-kva.test", "b\u00f6b@xn--bcher-kva.test", true},
 		{"a@[127.0.0.1]", "a@[127.0.0.1]", false},
 		{"a@[IPv6:::1]", "a@[IPv6:::1]", false},
 		{"a@x_y.test", "a@x_y.test", false},
@@ -40,7 +37,7 @@ func TestPath(t *testing.T) {
 		"ann", "@x.test", "ann@", "a@x..test", "a@-x.test", "a@x-.test", "a@x.test> SIZE=1", "a@x.test\r\nRSET", "a\r\nb@x.test",
 		"a\x00b@x.test", "\"a\r\n\"@x.test", `"a@x.test`, `"a"b"@x.test`, `"a\"@x.test`, "a@[x]", "a@[1.2.3.4", "a@[IPv6:fe80::1%eth0]", "a@1.2.3.4",
 		"a\xff@x.test", "a\u2028@x.test", "a\u0085@x.test", "a@x test", "a@" + strings.Repeat("x", 64) + ".test", strings.Repeat("a", 600) + "@x.test",
-		"a@\u2028.test", "a@x/y", "a@<x>",
+		"a@\u2028.test", "a b@x.test", "a@b@c.test", "a..b@x.test", "a@x.test.", "a@x/y", "a@<x>",
 	} {
 		if got, _, err := Path(bad); err == nil {
 			t.Errorf("%q is %q, want an error", bad, got)

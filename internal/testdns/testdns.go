@@ -162,6 +162,13 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 			m.Answer, m.Truncated = nil, true
 		}
 	}
+	if udp {
+		size := dns.MinMsgSize
+		if o := q.IsEdns0(); o != nil {
+			size = int(o.UDPSize())
+		}
+		m.Truncate(size)
+	}
 	w.WriteMsg(m)
 }
 
