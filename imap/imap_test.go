@@ -11,22 +11,12 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/mailkeel/mailkeel/accounts"
-	"github.com/mailkeel/mailkeel/accounts/static"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob/memblob"
 	"github.com/mailkeel/mailkeel/store/memstore"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// users are ann and bob, whose password is "secret".
-func users() *static.Directory {
-	return &static.Directory{Accounts: []static.Account{
-		{Account: accounts.Account{ID: "a1", Address: "ann@example.org"}, Password: "secret"},
-		{Account: accounts.Account{ID: "b1", Address: "bob@example.org"}, Password: "secret"},
-	}}
-}
 
 func newStore() *store.Store {
 	return &store.Store{Backend: new(memstore.Backend), Blobs: new(memblob.Store)}

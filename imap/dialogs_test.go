@@ -1,0 +1,138 @@
+package imap
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/accounts/static"
+	"github.com/mailkeel/mailkeel/internal/dialog"
+	"github.com/mailkeel/mailkeel/internal/testclock"
+	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/blob/memblob"
+	"github.com/mailkeel/mailkeel/store/memstore"
+)
+
+var certificate = sync.OnceValue(func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"mail.example.org"}, NotAfter: time.Now().Add(1e6 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+})
+
+// TestDialogs plays testdata/*.txt. Users are ann and bob with the password
+// secret. The clock stands, so that ann's INBOX has the UIDVALIDITY 1767323045, the
+// next mailbox one more, and so on. A file whose name begins with "tls" meets a
+// server that wants TLS for logging in.
+//
+//	= put ann INBOX (\Seen) Subject: x\n\nHello    files a message
+//	= flags ann INBOX 3 \Seen                      adds a flag, as another process would
+//	= expunge ann INBOX 3                          likewise
+//	= advance 31m                                  moves the clock of the server
+func TestDialogs(t *testing.T) {
+	dialog.RunFiles(t, "testdata/*.txt", dialogRunner)
+}
+
+func dialogRunner(t *testing.T) *dialog.Runner {
+	_, file, _ := strings.Cut(t.Name(), "/")
+	clock := new(testclock.Clock)
+	s := &Server{
+		Store:        &store.Store{Backend: new(memstore.Backend), Blobs: &memblob.Store{Clock: clock}, Clock: clock},
+		InsecureAuth: !strings.HasPrefix(file, "tls"),
+		Clock:        clock,
+		MaxAppend:    100_000,
+	}
+	limit := int64(0)
+	s.Store.Limit = func(context.Context, store.AccountID) (int64, error) { return limit, nil }
+	if !s.InsecureAuth {
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{certificate()}}
+	}
+	addr := start(t, s)
+	id := func(name string) store.AccountID { return store.AccountID(name[:1] + "1") }
+	for _, who := range []string{"ann", "bob"} {
+		if _, err := s.Store.As(id(who)).Folder(t.Context(), inbox); err != nil {
+			t.Fatal(err)
+		}
+	}
+	message := func(args string, do func(a *store.Access, box store.MailboxID, uid store.UID, rest string) error) error {
+		f := strings.SplitN(args+" ", " ", 4)
+		a := s.Store.As(id(f[0]))
+		folder, err := a.Folder(t.Context(), f[1])
+		if err != nil {
+			return err
+		}
+		uid, err := strconv.Atoi(f[2])
+		if err != nil {
+			return err
+		}
+		return do(a, folder.ID, store.UID(uid), strings.TrimSpace(f[3]))
+	}
+	return &dialog.Runner{
+		Dial:  func() (net.Conn, error) { return net.Dial("tcp", addr) },
+		Trace: func(l string) { t.Log(l) },
+		Do: map[string]func(string) error{
+			"put": func(args string) error {
+				f := strings.SplitN(args, " ", 3)
+				flags, text, _ := strings.Cut(strings.TrimPrefix(f[2], "("), ") ")
+				put(t, s.Store, id(f[0]), f[1], strings.ReplaceAll(text, `\n`, "\n"), strings.Fields(flags)...)
+				return nil
+			},
+			"flags": func(args string) error {
+				return message(args, func(a *store.Access, box store.MailboxID, uid store.UID, flag string) error {
+					_, _, err := a.SetFlags(t.Context(), box, store.FlagChange{Add: []string{flag}}, uid)
+					return err
+				})
+			},
+			"expunge": func(args string) error {
+				return message(args, func(a *store.Access, box store.MailboxID, uid store.UID, _ string) error {
+					_, err := a.Expunge(t.Context(), box, uid)
+					return err
+				})
+			},
+			"delete": func(args string) error {
+				who, name, _ := strings.Cut(args, " ")
+				f, err := s.Store.As(id(who)).Folder(t.Context(), name)
+				if err != nil {
+					return err
+				}
+				return s.Store.As(id(who)).Delete(t.Context(), f.ID)
+			},
+			"quota": func(args string) (err error) {
+				limit, err = strconv.ParseInt(args, 10, 64)
+				return err
+			},
+			"advance": func(args string) error {
+				d, err := time.ParseDuration(args)
+				clock.Advance(d)
+				return err
+			},
+		},
+	}
+}
+
+// users are ann and bob, whose password is "secret".
+func users() *static.Directory {
+	d := &static.Directory{}
+	for _, name := range []string{"ann", "bob"} {
+		a := accounts.Account{ID: store.AccountID(name[:1] + "1"), Address: name + "@example.org"}
+		d.Accounts = append(d.Accounts, static.Account{Account: a, Password: "secret"})
+	}
+	return d
+}

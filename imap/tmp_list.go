@@ -1,3 +1,0 @@
-package imap
-
-func (c *conn) list(cmd *command) error { return bad("not built yet") }
