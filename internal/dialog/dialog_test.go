@@ -42,15 +42,15 @@ func TestFiles(t *testing.T) { dialog.RunFiles(t, "testdata/*.txt", runner) }
 
 func TestWhatIsNotSaidFails(t *testing.T) {
 	for script, want := range map[string]string{
-		"S: hello 43":                                        `1: got  "hello 42"`,
-		"S~ hello [a-z]+":                                    "1: got",
-		"S: hello 42\nC: x\nS* 2 x\nS* 3 x":                  "3: got",
-		"S= \"help\"":                                        "1: got",
-		"S: hello 42\nC: bye\nS: more":                       "3: want",
-		"X: what":                                            "1: not a step",
-		"= nothing":                                          "1: no function",
-		"S~ hello (":                                         "1: error parsing regexp",
-		"C= bare":                                            "1: invalid syntax",
+		"S: hello 43":                       `1: got  "hello 42"`,
+		"S~ hello [a-z]+":                   "1: got",
+		"S: hello 42\nC: x\nS* 2 x\nS* 3 x": "3: got",
+		"S= \"help\"":                       "1: got",
+		"S: hello 42\nC: bye\nS: more":      "3: want",
+		"X: what":                           "1: not a step",
+		"= nothing":                         "1: no function",
+		"S~ hello (":                        "1: error parsing regexp",
+		"C= bare":                           "1: invalid syntax",
 		"S~ (?P<a>[a-z]+) 42\nC: $a\nS: 1 hello\nS: 2 hallo": "4: got",
 	} {
 		err := runner(t).Play(script)
