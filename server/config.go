@@ -1,0 +1,130 @@
+package server
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/filter"
+	"github.com/mailkeel/mailkeel/queue"
+	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/blob"
+)
+
+// A Config says what a mail server is made of. Hostname, Store, Blobs, Queue and
+// Directory are required, and Auth if people log in.
+type Config struct {
+	// Hostname is what the server calls itself in greetings, Received fields
+	// and reports: a name that others can look up.
+	Hostname string
+
+	// Where things are kept. Package server/embedded fills these from one
+	// directory. The Server closes none of them: see Close.
+	Store store.Backend
+	Blobs blob.Store
+	Queue queue.Backend
+	KV    store.KV // rates and other state that expires; nil means memory
+
+	// Who is who. Manager, if set, names the deleted accounts, whose mail is
+	// then removed, and the others, whose old tombstones are forgotten.
+	// Auth is asked behind an accounts.Limiter.
+	Directory accounts.Directory
+	Auth      accounts.Authenticator
+	Manager   accounts.Manager
+
+	// The doors. One that is zero stays shut.
+	SMTP        Listen // mail from other servers
+	LMTP        Listen // mail from a server in front: loopback or a Unix path
+	Submission  Listen // mail from users, with STARTTLS
+	Submissions Listen // mail from users, TLS from the start; needs TLS
+	IMAP        Listen // with STARTTLS
+	IMAPS       Listen // TLS from the start; needs TLS
+
+	// TLS holds the certificate, best as GetCertificate; nil means that there
+	// is none, and then nobody can log in without InsecureAuth.
+	TLS *tls.Config
+	// InsecureAuth lets passwords be sent in the clear. New refuses it if a
+	// door has an address that is not loopback.
+	InsecureAuth bool
+
+	// Rest takes mail for elsewhere: a remote.Transport brings it to the
+	// world, a relay.Transport to a smart host. Nil means that it is held in
+	// the queue until there is one, or a person drops it.
+	Rest mailkeel.Transport
+	// Routes are exceptions from Rest, by domain in lower case.
+	Routes map[string]mailkeel.Transport
+	// Local, if set, wraps the Transport that files mail: what it returns is
+	// asked first. It may implement mailkeel.Verifier.
+	Local func(mailkeel.Transport) mailkeel.Transport
+	// Filters judge mail from other servers; nil means none.
+	Filters *filter.Chain
+	// Trusted peers are not held to rates and DNS lists. They may not relay,
+	// and login limits hold for them too.
+	Trusted []netip.Prefix
+
+	// MaxBytes is how large a message may be; zero means 50 MiB.
+	MaxBytes int64
+	// PerDay is how many recipients an account may write to in a day; zero
+	// means 2,000.
+	PerDay int
+	// Keep is for how long an expunged message can be restored; zero means not
+	// at all.
+	Keep time.Duration
+	// Tombstones is for how long clients that were away are told what was
+	// deleted meanwhile; zero means 30 days. They then start over.
+	Tombstones time.Duration
+	// SweepEvery is how often blobs that nothing names are removed; zero means
+	// one hour. They must be older than SweepGrace; zero means 6 hours, which
+	// must be longer than any message takes from its first byte to its row.
+	SweepEvery, SweepGrace time.Duration
+	// Grace is how long sessions, and then deliveries, may take to end when
+	// the context of Run does; zero means 10 s.
+	Grace time.Duration
+
+	// Close, if set, is called once when Run returns and nothing uses the
+	// backends any more.
+	Close  func() error
+	Clock  mailkeel.Clock // nil means real time
+	Logger *slog.Logger   // nil means discard
+}
+
+// check says what is wrong with a Config.
+func (c *Config) check() error {
+	var errs []error
+	need := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, errors.New("server: "+what))
+		}
+	}
+	need(c.Hostname != "", "Config.Hostname is required")
+	need(c.Store != nil, "Config.Store is required")
+	need(c.Blobs != nil, "Config.Blobs is required")
+	need(c.Queue != nil, "Config.Queue is required")
+	need(c.Directory != nil, "Config.Directory is required")
+	for _, d := range doors {
+		l := d.listen(c)
+		if l.off() {
+			continue
+		}
+		need(!d.login || c.Auth != nil, d.name+" needs Config.Auth")
+		need(!d.implicit || c.TLS != nil, d.name+" needs Config.TLS")
+		for _, a := range l.addresses() {
+			switch {
+			case loopback(a):
+			case d.name == LMTP:
+				need(false, fmt.Sprintf("lmtp trusts whoever connects: %s is neither a loopback address nor a Unix path", a))
+			case c.InsecureAuth:
+				need(false, fmt.Sprintf("passwords in the clear (insecure-auth) are for loopback addresses only: %s %s is not one", d.name, a))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) grace() time.Duration { return cmp.Or(c.Grace, 10*time.Second) }

@@ -1,0 +1,188 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+)
+
+// The names of the doors, for Server.Addr.
+const (
+	SMTP        = "smtp"
+	LMTP        = "lmtp"
+	Submission  = "submission"
+	Submissions = "submissions"
+	IMAP        = "imap"
+	IMAPS       = "imaps"
+)
+
+// A Listen says where a door is. The zero value is a door that stays shut.
+type Listen struct {
+	// Addr is "host:port", or several with commas between; port 0 takes a free
+	// one. LMTP also takes the path of a Unix socket.
+	Addr string
+	// Listener, if set, is served instead; the Server closes it.
+	Listener net.Listener
+}
+
+func (l Listen) off() bool { return l.Listener == nil && l.Addr == "" }
+
+// addresses returns what is listened on.
+func (l Listen) addresses() []net.Addr {
+	if l.Listener != nil {
+		return []net.Addr{l.Listener.Addr()}
+	}
+	var as []net.Addr
+	for a := range strings.SplitSeq(l.Addr, ",") {
+		as = append(as, address(strings.TrimSpace(a)))
+	}
+	return as
+}
+
+// An address is one that was written down.
+type address string
+
+// Network is "unix" for a path.
+func (a address) Network() string {
+	if strings.ContainsRune(string(a), '/') {
+		return "unix"
+	}
+	return "tcp"
+}
+
+func (a address) String() string { return string(a) }
+
+// loopback reports whether only this machine can connect to a.
+func loopback(a net.Addr) bool {
+	if a.Network() == "unix" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return false
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// open listens on all addresses of l, or on none.
+func (l Listen) open(ctx context.Context) (lns []net.Listener, err error) {
+	if l.off() {
+		return nil, nil
+	}
+	if l.Listener != nil {
+		return []net.Listener{l.Listener}, nil
+	}
+	defer func() {
+		if err != nil {
+			for _, ln := range lns {
+				ln.Close()
+			}
+			lns = nil
+		}
+	}()
+	for _, a := range l.addresses() {
+		if a.Network() == "unix" {
+			if err := unlinkStale(ctx, a.String()); err != nil {
+				return lns, err
+			}
+		}
+		ln, err := new(net.ListenConfig).Listen(ctx, a.Network(), a.String())
+		if err != nil {
+			return lns, err
+		}
+		lns = append(lns, ln)
+		if a.Network() == "unix" {
+			// As open as a loopback address; the directory decides.
+			if err := os.Chmod(a.String(), 0o666); err != nil {
+				return lns, err
+			}
+		}
+	}
+	return lns, nil
+}
+
+// unlinkStale removes a socket that nobody listens on any more.
+func unlinkStale(ctx context.Context, path string) error {
+	fi, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case fi.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s is there and is not a socket", path)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+		c.Close()
+		return fmt.Errorf("%s: another program listens there", path)
+	}
+	return os.Remove(path)
+}
+
+// A door is a name and how its part serves.
+type door struct {
+	name     string
+	login    bool // people log in
+	implicit bool // TLS from the start
+	listen   func(*Config) Listen
+	part     func(*Server) part
+}
+
+// doors are in the order in which they open.
+var doors = []door{
+	{IMAP, true, false, func(c *Config) Listen { return c.IMAP }, func(s *Server) part { return s.IMAP }},
+	{IMAPS, true, true, func(c *Config) Listen { return c.IMAPS }, func(s *Server) part { return s.IMAP }},
+	{Submission, true, false, func(c *Config) Listen { return c.Submission }, func(s *Server) part { return s.MSA }},
+	{Submissions, true, true, func(c *Config) Listen { return c.Submissions }, func(s *Server) part { return s.MSA }},
+	{LMTP, false, false, func(c *Config) Listen { return c.LMTP }, func(s *Server) part { return s.LMTP }},
+	{SMTP, false, false, func(c *Config) Listen { return c.SMTP }, func(s *Server) part { return s.MX }},
+}
+
+// A part serves one or two doors.
+type part interface {
+	Serve(net.Listener) error
+	ServeTLS(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
+}
+
+// serving is a door that is open.
+type serving struct {
+	door
+	lns []net.Listener
+}
+
+// openAll listens for all doors, or for none.
+func openAll(ctx context.Context, c *Config) (open []serving, err error) {
+	defer func() {
+		if err != nil {
+			for _, o := range open {
+				for _, ln := range o.lns {
+					ln.Close()
+				}
+			}
+		}
+	}()
+	for _, d := range doors {
+		lns, err := d.listen(c).open(ctx)
+		if err != nil {
+			return open, fmt.Errorf("server: cannot open %s: %w", d.name, err)
+		}
+		if lns != nil {
+			open = append(open, serving{d, lns})
+		}
+	}
+	return open, nil
+}

@@ -1,0 +1,251 @@
+// Package server joins the parts to a whole mail server: mail arrives over SMTP
+// and LMTP and is filed, people read it over IMAP and send over submission, and a
+// queue brings what they send to the next hop.
+//
+// One Config says what it is made of; every backend in it is an interface, and
+// package server/embedded has the ones that need nothing but a directory:
+//
+//	home, err := embedded.Open(ctx, "mail", embedded.Options{})
+//	config := server.Config{Hostname: "mail.example.org", SMTP: server.Listen{Addr: ":25"}}
+//	home.Fill(&config)
+//	s, err := server.New(config)
+//	err = s.Run(ctx) // until ctx is done
+//
+// New only joins; the parts are fields of the Server, and theirs may be changed
+// before Run. Who wants other plumbing copies New's: it is one screen.
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/delivery/mailbox"
+	"github.com/mailkeel/mailkeel/delivery/route"
+	"github.com/mailkeel/mailkeel/delivery/submit"
+	"github.com/mailkeel/mailkeel/imap"
+	"github.com/mailkeel/mailkeel/queue"
+	"github.com/mailkeel/mailkeel/smtp"
+	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/memstore"
+)
+
+// ErrClosed means that a Server was run before, or shut down.
+var ErrClosed = errors.New("server: closed")
+
+// A Server is a mail server. New makes it; Run may be called once.
+type Server struct {
+	// The parts. Their fields may be changed before Run: limits that Config
+	// does not have are there.
+	Store *store.Store
+	Queue *queue.Queue
+	MX    *smtp.Server // mail from other servers
+	LMTP  *smtp.Server
+	MSA   *smtp.Server // mail from users
+	IMAP  *imap.Server
+
+	cfg   Config
+	ready chan struct{} // closed when every door is open
+	stop  chan struct{} // closed by Shutdown
+	hard  chan struct{} // closed when sessions shall end at once
+	done  chan struct{} // closed when nothing runs any more
+
+	mu   sync.Mutex
+	ran  bool // Run was called, or Shutdown before it
+	open []serving
+}
+
+// New joins the parts. It opens nothing; an error says all that is wrong with c.
+func New(c Config) (*Server, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	c.KV = cmp.Or[store.KV](c.KV, &memstore.KV{Clock: c.Clock})
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	if c.Auth != nil {
+		c.Auth = (&accounts.Limiter{KV: c.KV, Clock: c.Clock, Logger: c.Logger}).Wrap(c.Auth)
+	}
+
+	boxes := &store.Store{Backend: c.Store, Blobs: c.Blobs, Limit: c.Directory.Limit, Keep: c.Keep, Clock: c.Clock, Logger: c.Logger}
+	var local mailkeel.Transport = &mailbox.Transport{Store: boxes}
+	if c.Local != nil {
+		local = c.Local(local)
+	}
+	out := &queue.Queue{Backend: c.Queue, Blobs: c.Blobs, Hostname: c.Hostname, Grace: c.grace(), Clock: c.Clock, Logger: c.Logger}
+	out.Next = &route.Table{Local: local, Domains: c.Routes, Rest: cmp.Or[mailkeel.Transport](c.Rest, hold{}), Directory: c.Directory}
+	first := &queue.Inline{First: local, Queue: out}
+	each := &queue.Inline{First: local, Queue: out, PerRecipient: true}
+	users := &submit.Transport{Next: first, Directory: c.Directory, Rates: c.KV, PerDay: c.PerDay, Clock: c.Clock}
+
+	door := func() *smtp.Server {
+		return &smtp.Server{Hostname: c.Hostname, Blobs: c.Blobs, Directory: c.Directory, TLS: c.TLS, MaxBytes: c.MaxBytes, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger}
+	}
+	mx, lmtp, msa := door(), door(), door()
+	mx.Next, mx.Filters = first, c.Filters
+	lmtp.Next, lmtp.LMTP = each, true
+	msa.Next, msa.Submission, msa.Auth, msa.InsecureAuth = users, true, c.Auth, c.InsecureAuth
+	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, Clock: c.Clock, Logger: c.Logger}
+
+	return &Server{
+		Store: boxes, Queue: out, MX: mx, LMTP: lmtp, MSA: msa, IMAP: reader, cfg: c,
+		ready: make(chan struct{}), stop: make(chan struct{}), hard: make(chan struct{}), done: make(chan struct{}),
+	}, nil
+}
+
+// Ready is closed when every door is open. If Run fails before that, it never is:
+// wait for Run too.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Addr returns where a door is open, by its name ("smtp"): its first address, and
+// nil if it is shut.
+func (s *Server) Addr(door string) net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.open {
+		if o.name == door {
+			return o.lns[0].Addr()
+		}
+	}
+	return nil
+}
+
+// Run opens the doors, delivers what is queued and tidies up, until ctx is done
+// or Shutdown is called; then it stops as Shutdown says and returns nil. If a door
+// cannot be opened, or breaks, it stops too and returns why. It calls Config.Close
+// in any case.
+func (s *Server) Run(ctx context.Context) (err error) {
+	if !s.first() {
+		return ErrClosed
+	}
+	defer close(s.done)
+	defer func() { err = errors.Join(err, s.close()) }()
+	open, err := openAll(ctx, &s.cfg)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.open = open
+	s.mu.Unlock()
+	// The doors feed the queue, and the queue needs its backend: they end in
+	// this order, and each outlives the ctx that was given to Run.
+	base := context.WithoutCancel(ctx)
+	queueCtx, stopQueue := context.WithCancel(base)
+	defer stopQueue()
+	keepCtx, stopKeep := context.WithCancel(base)
+	defer stopKeep()
+	var queued, kept, doors sync.WaitGroup
+	queued.Go(func() { s.Queue.Run(queueCtx) })
+	kept.Go(func() { s.upkeep(keepCtx) })
+
+	broken := make(chan error, 1)
+	for _, o := range open {
+		serve := o.part(s).Serve
+		if o.implicit {
+			serve = o.part(s).ServeTLS
+		}
+		for _, ln := range o.lns {
+			doors.Go(func() {
+				err := serve(ln)
+				select { // only the first counts, and none once we stop
+				case broken <- fmt.Errorf("server: %s on %v broke: %w", o.name, ln.Addr(), err):
+				default:
+				}
+			})
+		}
+	}
+	close(s.ready)
+	select {
+	case <-ctx.Done():
+	case <-s.stop:
+	case err = <-broken:
+		s.cfg.Logger.Error("server: stopping", "err", err)
+	}
+	stopKeep()
+	s.shut(base)
+	doors.Wait()
+	kept.Wait()
+	stopQueue()
+	queued.Wait()
+	return err
+}
+
+// shut ends the doors: no new connections, and sessions within the grace.
+func (s *Server) shut(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	grace := mailkeel.ClockOr(s.cfg.Clock).NewTimer(s.cfg.grace())
+	defer grace.Stop()
+	var parts sync.WaitGroup
+	for _, p := range []part{s.MX, s.LMTP, s.MSA, s.IMAP} {
+		parts.Go(func() {
+			if p.Shutdown(ctx) != nil {
+				p.Close()
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() {
+		parts.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return
+	case <-grace.C():
+	case <-s.hard:
+	}
+	s.cfg.Logger.Warn("server: sessions are cut off")
+	cancel()
+	<-ended
+}
+
+// Shutdown makes Run stop listening, let sessions come to the end of what they
+// are doing, then let deliveries end, and close the backends. It returns when Run
+// has. When ctx is done first, sessions are cut off and it returns ctx's error;
+// what they were not told to be accepted, their clients send again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if s.first() {
+		defer close(s.done)
+		return s.close()
+	}
+	closeOnce(&s.mu, s.stop)
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		closeOnce(&s.mu, s.hard)
+		return ctx.Err()
+	}
+}
+
+// first reports whether nobody has called it before.
+func (s *Server) first() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.ran
+	s.ran = true
+	return !was
+}
+
+func (s *Server) close() error {
+	if s.cfg.Close == nil {
+		return nil
+	}
+	return s.cfg.Close()
+}
+
+func closeOnce(mu *sync.Mutex, ch chan struct{}) {
+	mu.Lock()
+	defer mu.Unlock()
+	select {
+	case <-ch:
+	default:
+		close(ch)
+	}
+}
