@@ -1,0 +1,222 @@
+package mailtest_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/smtp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2/imapclient"
+	"go.uber.org/goleak"
+
+	"github.com/mailkeel/mailkeel/mailtest"
+	"github.com/mailkeel/mailkeel/server"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// soon bounds a test that has gone wrong.
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// send sends through a door, after STARTTLS and with a login if there is one.
+func send(t *testing.T, addr string, conf *tls.Config, auth smtp.Auth, from string, to []string, msg string) {
+	t.Helper()
+	if err := trySend(addr, conf, auth, from, to, msg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func trySend(addr string, conf *tls.Config, auth smtp.Auth, from string, to []string, msg string) error {
+	c, err := smtp.Dial(addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if conf != nil {
+		if err := c.StartTLS(conf); err != nil {
+			return err
+		}
+	}
+	if auth != nil {
+		if err := c.Auth(auth); err != nil {
+			return err
+		}
+	}
+	if err := c.Mail(from); err != nil {
+		return err
+	}
+	for _, a := range to {
+		if err := c.Rcpt(a); err != nil {
+			return err
+		}
+	}
+	w, err := c.Data()
+	if err != nil {
+		return err
+	}
+	io.WriteString(w, msg)
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return c.Quit()
+}
+
+const text = "From: zoe@example.net\r\nTo: ann@example.test\r\nSubject: hello\r\n\r\nGrüße\r\n.dots\r\n"
+
+func TestFromSMTPToIMAP(t *testing.T) {
+	srv := mailtest.New(t)
+	srv.Account("ann@example.test", "secret")
+	srv.Account("bob@example.test", "hidden")
+	send(t, srv.SMTPAddr(), srv.ClientTLS(), nil, "zoe@example.net", []string{"ann@example.test", "bob@example.test"}, text)
+
+	ms := srv.Wait(soon(t), 2)
+	who := map[string]bool{}
+	for _, m := range ms {
+		who[m.Account] = true
+		if m.Mailbox != "INBOX" || m.Header("Subject") != "hello" || !strings.HasSuffix(string(m.Raw), text) {
+			t.Errorf("got %v:\n%s", m, m.Raw)
+		}
+		for _, f := range []string{"Return-Path", "Delivered-To", "Received"} {
+			if m.Header(f) == "" {
+				t.Errorf("no %s in\n%s", f, m.Raw)
+			}
+		}
+	}
+	if len(who) != 2 {
+		t.Errorf("filed for %v", who)
+	}
+
+	for _, dial := range []func() (*imapclient.Client, error){
+		func() (*imapclient.Client, error) { return imapclient.DialInsecure(srv.IMAPAddr(), nil) },
+		func() (*imapclient.Client, error) {
+			return imapclient.DialStartTLS(srv.IMAPAddr(), &imapclient.Options{TLSConfig: srv.ClientTLS()})
+		},
+		func() (*imapclient.Client, error) {
+			return imapclient.DialTLS(srv.IMAPSAddr(), &imapclient.Options{TLSConfig: srv.ClientTLS()})
+		},
+	} {
+		c, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Login("ann@example.test", "hidden").Wait(); err == nil {
+			t.Error("ann logs in with bob's password")
+		}
+		if err := c.Login("ann@example.test", "secret").Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if d, err := c.Select("INBOX", nil).Wait(); err != nil || d.NumMessages != 1 {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		if err := c.Logout().Wait(); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+	}
+}
+
+func TestSubmission(t *testing.T) {
+	srv := mailtest.New(t)
+	srv.Account("ann@example.test", "secret")
+	srv.Account("bob@example.test", "hidden")
+	auth := smtp.PlainAuth("", "ann@example.test", "secret", mailtest.Hostname)
+	host := srv.ClientTLS()
+	msg := "From: ann@example.test\r\nTo: bob@example.test, zoe@example.net\r\nSubject: out\r\n\r\nhi\r\n"
+	send(t, srv.SubmissionAddr(), host, plain{auth}, "ann@example.test", []string{"bob@example.test", "zoe@example.net"}, msg)
+	if m := srv.Wait(soon(t), 1)[0]; m.Account != "bob@example.test" || m.Header("Subject") != "out" {
+		t.Errorf("bob got %v", m)
+	}
+	m := srv.Left(soon(t), 1)[0]
+	if m.Envelope.From != "ann@example.test" || len(m.Envelope.Rcpts) != 1 || m.Envelope.Rcpts[0].Addr != "zoe@example.net" {
+		t.Errorf("left: %v\n%s", m, m.Raw)
+	}
+	// What must not work.
+	for name, err := range map[string]error{
+		"no login":       trySend(srv.SubmissionAddr(), host, nil, "ann@example.test", []string{"bob@example.test"}, msg),
+		"wrong password": trySend(srv.SubmissionAddr(), host, plain{smtp.PlainAuth("", "ann@example.test", "x", mailtest.Hostname)}, "ann@example.test", []string{"bob@example.test"}, msg),
+		"not hers":       trySend(srv.SubmissionAddr(), host, plain{auth}, "bob@example.test", []string{"zoe@example.net"}, msg),
+		"open relay":     trySend(srv.SMTPAddr(), host, nil, "ann@example.test", []string{"zoe@example.net"}, msg),
+		"unknown user":   trySend(srv.SMTPAddr(), host, nil, "zoe@example.net", []string{"nobody@example.test"}, msg),
+	} {
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+		} else {
+			t.Log(name, err)
+		}
+	}
+}
+
+// plain lets PLAIN go over any connection: net/smtp asks for TLS by the name of
+// the server, which here is an address.
+type plain struct{ smtp.Auth }
+
+func (p plain) Start(s *smtp.ServerInfo) (string, []byte, error) {
+	return p.Auth.Start(&smtp.ServerInfo{Name: mailtest.Hostname, TLS: true, Auth: s.Auth})
+}
+
+func TestServersAreIsolated(t *testing.T) {
+	for i := range 4 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			srv := mailtest.New(t)
+			for j := range 3 {
+				srv.Account(fmt.Sprintf("u%d@example.test", j), "pw")
+				send(t, srv.SMTPAddr(), nil, nil, "zoe@example.net", []string{fmt.Sprintf("u%d@example.test", j)}, fmt.Sprintf("Subject: %d %d\r\n\r\n", i, j))
+				ms := srv.Wait(soon(t), j+1)
+				if got := ms[j].Header("Subject"); got != fmt.Sprintf("%d %d", i, j) {
+					t.Errorf("got %q", got)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigCanBeEdited(t *testing.T) {
+	srv := mailtest.New(t, func(c *server.Config) {
+		c.MaxBytes = 100
+		c.IMAP = server.Listen{}
+	})
+	srv.Account("ann@example.test", "secret")
+	if srv.Addr(server.IMAP) != nil {
+		t.Error("IMAP is on")
+	}
+	if err := trySend(srv.SMTPAddr(), nil, nil, "zoe@example.net", []string{"ann@example.test"}, strings.Repeat("x\r\n", 1000)); err == nil {
+		t.Error("a message that is too large was accepted")
+	}
+}
+
+// failing notes what a test would have said.
+type failing struct {
+	testing.TB
+	said string
+}
+
+func (f *failing) Helper() {}
+func (f *failing) Fatalf(format string, args ...any) {
+	f.said = fmt.Sprintf(format, args...)
+	panic(f)
+}
+
+func TestWaitSaysWhatDidArrive(t *testing.T) {
+	f := &failing{TB: t}
+	srv := mailtest.New(f)
+	srv.Account("ann@example.test", "secret")
+	send(t, srv.SMTPAddr(), nil, nil, "zoe@example.net", []string{"ann@example.test"}, text)
+	srv.Wait(soon(t), 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	defer func() {
+		if recover() != any(f) || !strings.Contains(f.said, "before 2 messages were filed") || !strings.Contains(f.said, `ann@example.test INBOX: from "zoe@example.net", subject "hello"`) {
+			t.Errorf("said %q", f.said)
+		}
+	}()
+	srv.Wait(ctx, 2)
+}
