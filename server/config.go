@@ -55,7 +55,8 @@ type Config struct {
 
 	// Rest takes mail for elsewhere: a remote.Transport brings it to the
 	// world, a relay.Transport to a smart host. Nil means that it is held in
-	// the queue until there is one, or a person drops it.
+	// the queue until there is one, or a person drops it. It and those of
+	// Routes are closed when Run ends, if they are an io.Closer.
 	Rest mailkeel.Transport
 	// Routes are exceptions from Rest, by domain in lower case.
 	Routes map[string]mailkeel.Transport

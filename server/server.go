@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -233,11 +234,22 @@ func (s *Server) first() bool {
 	return !was
 }
 
+// close ends connections of the ways out, and then what is kept.
 func (s *Server) close() error {
-	if s.cfg.Close == nil {
-		return nil
+	var errs []error
+	ways := []mailkeel.Transport{s.cfg.Rest}
+	for _, t := range s.cfg.Routes {
+		ways = append(ways, t)
 	}
-	return s.cfg.Close()
+	for _, t := range ways {
+		if c, ok := t.(io.Closer); ok {
+			errs = append(errs, c.Close())
+		}
+	}
+	if s.cfg.Close != nil {
+		errs = append(errs, s.cfg.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func closeOnce(mu *sync.Mutex, ch chan struct{}) {

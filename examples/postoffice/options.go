@@ -1,0 +1,252 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// options are what the flags and the configuration file say.
+type options struct {
+	dir, config, hostname string
+	domains, accounts     []string
+
+	smtp, submission, submissions, lmtp, imap, imaps, http string
+
+	cert, key       string
+	relay, resolver string
+	direct          bool
+	trusted         []netip.Prefix
+	insecureAuth    bool
+	json            bool
+
+	// Only in the configuration file.
+	relayUser, relayPassword, relayTLS string
+	directPort                         int
+}
+
+// fileOnly are options that have no place on a command line, where others can
+// read them, or that only tests need.
+var fileOnly = []string{"relay-user", "relay-password", "relay-tls", "direct-port"}
+
+// flags returns the flags that set o, with their defaults in o.
+func (o *options) flags() *flag.FlagSet {
+	fs := flag.NewFlagSet("postoffice", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() {}
+	fs.StringVar(&o.dir, "dir", "postoffice-data", "the `directory` in which everything is kept; made if missing")
+	fs.StringVar(&o.config, "config", "", "a TOML `file` with these names; flags win over it")
+	fs.StringVar(&o.hostname, "hostname", "", "what the server calls itself; the machine's `name` if that has a dot, else mail.DOMAIN")
+	fs.Var(words{&o.domains}, "domain", "receive mail for this `domain`; repeatable; made if missing (without any: example.test)")
+	fs.Var(words{&o.accounts}, "account", "an account, as `user@domain:password`; repeatable; made if missing (without any: a demo account)")
+	fs.StringVar(&o.smtp, "smtp", "127.0.0.1:2525", "`address` for mail from other servers")
+	fs.StringVar(&o.submission, "submission", "127.0.0.1:2587", "`address` for mail from users, with STARTTLS")
+	fs.StringVar(&o.submissions, "submissions", "127.0.0.1:2465", "`address` for mail from users, with TLS from the start")
+	fs.StringVar(&o.lmtp, "lmtp", "", "loopback `address` or Unix path for mail from a server in front")
+	fs.StringVar(&o.imap, "imap", "127.0.0.1:2143", "`address` for reading, with STARTTLS")
+	fs.StringVar(&o.imaps, "imaps", "127.0.0.1:2993", "`address` for reading, with TLS from the start")
+	fs.StringVar(&o.http, "http", "", "`address` for webmail; nothing is there yet")
+	fs.StringVar(&o.cert, "cert", "", "PEM `file` with the certificate, re-read when it changes; without one a self-signed is made")
+	fs.StringVar(&o.key, "key", "", "PEM `file` with its key")
+	fs.StringVar(&o.relay, "relay", "", "send all outgoing mail to this smart `host:port`")
+	fs.BoolVar(&o.direct, "direct", false, "bring outgoing mail to the world itself; without this and -relay it is held")
+	fs.StringVar(&o.resolver, "resolver", "", "the DNS server to ask, `host:port`; without it those of the machine")
+	fs.Func("trusted", "a `network` whose mail is not held to rate limits and DNS lists, as CIDR; repeatable", func(s string) error {
+		p, err := parsePrefix(s)
+		if err == nil {
+			o.trusted = append(o.trusted, p)
+		}
+		return err
+	})
+	fs.BoolVar(&o.insecureAuth, "insecure-auth", false, "take passwords without TLS; only on loopback addresses")
+	fs.BoolVar(&o.json, "json", false, "sub-commands print one JSON object a line")
+
+	fs.StringVar(&o.relayUser, "relay-user", "", "log in to the smart host with this `name`")
+	fs.StringVar(&o.relayPassword, "relay-password", "", "and this `password`")
+	fs.StringVar(&o.relayTLS, "relay-tls", "", "`how`: opportunistic, required or implicit")
+	fs.IntVar(&o.directPort, "direct-port", 25, "the `port` that -direct connects to")
+	return fs
+}
+
+// words is a flag that may be repeated.
+type words struct{ to *[]string }
+
+func (w words) String() string {
+	if w.to == nil {
+		return ""
+	}
+	return strings.Join(*w.to, " ")
+}
+
+func (w words) Set(s string) error {
+	if s = strings.TrimSpace(s); s == "" {
+		return errors.New("it is empty")
+	}
+	*w.to = append(*w.to, s)
+	return nil
+}
+
+// parsePrefix reads a network, or an address as a network of one.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, errors.New("it is no network, such as 192.0.2.0/24")
+	}
+	return p.Masked(), nil
+}
+
+// parse reads the command line and the configuration file that it names. What
+// follows the flags is returned.
+func parse(args []string) (*options, []string, error) {
+	o := &options{}
+	fs := o.flags()
+	if err := fs.Parse(args); err != nil {
+		return nil, nil, err
+	}
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	for _, name := range fileOnly {
+		if given[name] {
+			return nil, nil, fmt.Errorf("-%s: this belongs into the file that -config names", name)
+		}
+	}
+	if o.config != "" {
+		if err := readFile(o.config, fs, given); err != nil {
+			return nil, nil, err
+		}
+	}
+	return o, fs.Args(), o.check()
+}
+
+// readFile sets the flags that were not given from a TOML file.
+func readFile(name string, fs *flag.FlagSet, given map[string]bool) error {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("-config: %w", err)
+	}
+	var keys map[string]any
+	if _, err := toml.Decode(string(b), &keys); err != nil {
+		var pe toml.ParseError
+		if errors.As(err, &pe) {
+			return fmt.Errorf("-config %s, line %d: %s", name, pe.Position.Line, pe.Message)
+		}
+		return fmt.Errorf("-config %s: %w", name, err)
+	}
+	var errs []error
+	for key, v := range keys {
+		switch f := fs.Lookup(key); {
+		case f == nil || key == "config" || key == "json":
+			errs = append(errs, fmt.Errorf("-config %s: there is no %q; the names are those of the flags", name, key))
+		case given[key]:
+		default:
+			if err := setFlag(f, v); err != nil {
+				errs = append(errs, fmt.Errorf("-config %s: %s: %w", name, key, err))
+			}
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+// setFlag sets f to a value of TOML; a list sets it once for each element.
+func setFlag(f *flag.Flag, v any) error {
+	_, isBool := f.Value.(interface{ IsBoolFlag() bool })
+	switch v := v.(type) {
+	case bool:
+		if !isBool {
+			return errors.New("it is a text, not true or false")
+		}
+		return f.Value.Set(strconv.FormatBool(v))
+	case string:
+		if isBool {
+			return errors.New("it is true or false, without quotes")
+		}
+		return f.Value.Set(v)
+	case int64:
+		return f.Value.Set(strconv.FormatInt(v, 10))
+	case []any:
+		if f.Name != "domain" && f.Name != "account" && f.Name != "trusted" {
+			return errors.New("it has one value, not a list")
+		}
+		for _, e := range v {
+			s, ok := e.(string)
+			if !ok {
+				return errors.New("the list has something that is not a text")
+			}
+			if err := f.Value.Set(s); err != nil {
+				return fmt.Errorf("%q: %w", s, err)
+			}
+		}
+		return nil
+	}
+	return errors.New("it has a value of the wrong kind")
+}
+
+// check finds options that do not go together. What needs more knowledge is left
+// to the parts.
+func (o *options) check() error {
+	var errs []error
+	no := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	no(o.dir == "", "-dir: it is empty")
+	no((o.cert == "") != (o.key == ""), "-cert and -key go together")
+	no(o.relay != "" && o.direct, "-relay and -direct: choose one way out")
+	no(o.relay == "" && (o.relayUser != "" || o.relayTLS != ""), "relay-user and relay-tls need relay")
+	no((o.relayUser == "") != (o.relayPassword == ""), "relay-user and relay-password go together")
+	no(!slices.Contains([]string{"", "opportunistic", "required", "implicit"}, o.relayTLS), "relay-tls: %q is none of opportunistic, required and implicit", o.relayTLS)
+	no(o.directPort < 1 || o.directPort > 65535, "direct-port: %d is no port", o.directPort)
+	for _, a := range o.accounts {
+		addr, pw, ok := strings.Cut(a, ":")
+		local, domain, at := strings.Cut(addr, "@")
+		no(!ok || !at || local == "" || domain == "" || pw == "", "-account: %q is not user@domain:password", addr)
+	}
+	return errors.Join(errs...)
+}
+
+// help writes what -h shows.
+func help(w io.Writer, commands func(io.Writer)) {
+	fmt.Fprint(w, `postoffice is a whole mail server: SMTP, submission and IMAP, with mailboxes and a
+queue in one directory.
+
+usage: postoffice [flags]
+       postoffice COMMAND ...
+
+Without any flag it serves example.test on loopback ports, with a demo account. It
+prints "ready" when every listener accepts, and stops on SIGTERM and SIGINT. An
+empty address turns a listener off; one may be several with commas between.
+
+Flags:
+`)
+	fs := new(options).flags()
+	shown := flag.NewFlagSet("", flag.ContinueOnError)
+	shown.SetOutput(w)
+	fs.VisitAll(func(f *flag.Flag) {
+		if !slices.Contains(fileOnly, f.Name) {
+			shown.Var(f.Value, f.Name, f.Usage)
+		}
+	})
+	shown.PrintDefaults()
+	fmt.Fprint(w, "\nOnly in the file of -config:\n")
+	fs.VisitAll(func(f *flag.Flag) {
+		if slices.Contains(fileOnly, f.Name) {
+			_, usage := flag.UnquoteUsage(f)
+			fmt.Fprintf(w, "  %s\n    \t%s\n", f.Name, usage)
+		}
+	})
+	fmt.Fprint(w, "\nCommands, for the server that runs in the same -dir or for the directory itself:\n")
+	commands(w)
+}

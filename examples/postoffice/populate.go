@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/server/admin"
+	"github.com/mailkeel/mailkeel/server/embedded"
+)
+
+// The demo account of a first start without -domain and -account. Its password
+// lies in the directory under the name demoSecret.
+const (
+	demoDomain  = "example.test"
+	demoAddress = "demo@" + demoDomain
+	demoSecret  = "demo-password"
+)
+
+// populate makes the domains and accounts that o names and that are missing, and
+// returns the domains, with those of o first.
+func (o *options) populate(ctx context.Context, home *embedded.Home) ([]string, error) {
+	have, err := home.Accounts.Domains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	domains, people := slices.Clone(o.domains), slices.Clone(o.accounts)
+	if len(have) == 0 && len(domains) == 0 && len(people) == 0 {
+		pw, err := home.Secret(demoSecret, func() []byte { return []byte(admin.NewPassword() + "\n") })
+		if err != nil {
+			return nil, err
+		}
+		domains = []string{demoDomain}
+		people = []string{demoAddress + ":" + strings.TrimSpace(string(pw))}
+	}
+	for _, p := range people {
+		addr, _, _ := strings.Cut(p, ":")
+		domains = append(domains, addr[strings.LastIndexByte(addr, '@')+1:])
+	}
+	var names []string
+	for _, d := range domains {
+		if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, d) }) {
+			continue
+		}
+		names = append(names, d)
+		if slices.ContainsFunc(have, func(h accounts.Domain) bool { return strings.EqualFold(h.Name, d) }) {
+			continue
+		}
+		if err := home.Accounts.PutDomain(ctx, accounts.Domain{Name: d}); err != nil {
+			return nil, fmt.Errorf("-domain %s: %w", d, err)
+		}
+	}
+	for _, p := range people {
+		addr, pw, _ := strings.Cut(p, ":")
+		_, err := home.Accounts.Account(ctx, addr)
+		if errors.Is(err, accounts.ErrNoUser) {
+			_, err = home.Accounts.CreateAccount(ctx, accounts.Account{Address: addr}, pw)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("-account %s: %w", addr, err)
+		}
+	}
+	for _, h := range have {
+		if !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, h.Name) }) {
+			names = append(names, h.Name)
+		}
+	}
+	return names, nil
+}
+
+// demoPassword returns that of the demo account, or "" if there is no such account
+// any more or its password was changed.
+func demoPassword(ctx context.Context, home *embedded.Home) string {
+	pw, err := home.Secret(demoSecret, nil)
+	if err != nil || pw == nil {
+		return ""
+	}
+	s := strings.TrimSpace(string(pw))
+	_, err = home.Accounts.Authenticate(ctx, accounts.Attempt{Login: demoAddress, Password: s, Door: "start"})
+	if err != nil {
+		return ""
+	}
+	return s
+}
+
+// hostname is the machine's name if that is a full one, and else mail.DOMAIN.
+func hostname(domain string) string {
+	if h, err := os.Hostname(); err == nil && strings.Contains(strings.Trim(h, "."), ".") {
+		return strings.ToLower(strings.Trim(h, "."))
+	}
+	return "mail." + strings.ToLower(domain)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/mailkeel/mailkeel/server"
+	"github.com/mailkeel/mailkeel/server/embedded"
+)
+
+// serve runs the server until ctx is done.
+func serve(ctx context.Context, o *options, stdout, stderr io.Writer) error {
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	home, err := embedded.Open(ctx, o.dir, embedded.Options{Logger: log})
+	if err != nil {
+		return err
+	}
+	s, err := o.build(ctx, home, log)
+	if err != nil {
+		return errors.Join(err, home.Close())
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-s.Ready():
+	}
+	o.greet(ctx, stdout, home, s)
+	fmt.Fprintln(stdout, "ready")
+	err = <-done
+	log.Info("stopped")
+	return err
+}
+
+// build joins a server as o says. When it returns no error, the Server closes home.
+func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logger) (*server.Server, error) {
+	domains, err := o.populate(ctx, home)
+	if err != nil {
+		return nil, err
+	}
+	if o.hostname == "" {
+		o.hostname = hostname(domains[0])
+	}
+	c := server.Config{
+		Hostname:    o.hostname,
+		SMTP:        server.Listen{Addr: o.smtp},
+		LMTP:        server.Listen{Addr: o.lmtp},
+		Submission:  server.Listen{Addr: o.submission},
+		Submissions: server.Listen{Addr: o.submissions},
+		IMAP:        server.Listen{Addr: o.imap},
+		IMAPS:       server.Listen{Addr: o.imaps},
+
+		InsecureAuth: o.insecureAuth,
+		Trusted:      o.trusted,
+		Logger:       log,
+	}
+	if o.cert != "" {
+		c.TLS, err = server.CertFiles(o.cert, o.key, log)
+	} else {
+		c.TLS, err = home.TLS(append([]string{o.hostname, "localhost", "127.0.0.1", "::1"}, domains...)...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Rest = o.wayOut(log); c.Rest == nil {
+		log.Warn("outgoing mail is held in the queue: there is neither -relay nor -direct")
+	}
+	home.Fill(&c)
+
+	// Commands use the backends, so they end before those close.
+	stop := func(context.Context) error { return nil }
+	c.Close = func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		return errors.Join(stop(ctx), home.Close())
+	}
+	s, err := server.New(c)
+	if err != nil {
+		return nil, err
+	}
+	stop, err = commandsOn(home, s.Store).Offer(socket(home.Dir), log)
+	return s, err
+}
+
+// socket is where the server of a directory takes commands.
+func socket(dir string) string { return filepath.Join(dir, "control") }

@@ -1,0 +1,170 @@
+// Package embedded keeps everything a mail server keeps in one directory: rows in
+// SQLite, message contents in files, and the server's own certificate.
+//
+// One process owns a directory. The kernel ends that ownership when the process
+// ends, however it does, so a crash leaves nothing to clean up.
+//
+//	VERSION    the layout of the directory
+//	LOCK       the process that owns it
+//	mail.db    rows: mailboxes, queue, accounts and what expires, with -wal and -shm
+//	blobs/     contents, named by their hash
+//	tls.pem    the self-signed certificate and its key
+//	control    a socket, if the program that owns it takes commands
+//
+// To back it up, stop the program and copy the directory.
+package embedded
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/accounts/sqlaccounts"
+	"github.com/mailkeel/mailkeel/internal/certs"
+	"github.com/mailkeel/mailkeel/internal/sqldb"
+	"github.com/mailkeel/mailkeel/queue/sqlqueue"
+	"github.com/mailkeel/mailkeel/server"
+	"github.com/mailkeel/mailkeel/store/blob"
+	"github.com/mailkeel/mailkeel/store/sqlstore"
+)
+
+var (
+	// ErrVersion means that a later version of the program wrote the directory.
+	ErrVersion = errors.New("embedded: the directory has another layout")
+	// ErrNoHome means that a directory holds nothing of ours.
+	ErrNoHome = errors.New("embedded: nothing is kept there yet")
+)
+
+// Options may be zero.
+type Options struct {
+	// MustExist makes it an error, ErrNoHome, if nothing is there yet.
+	MustExist bool
+	Clock     mailkeel.Clock // nil means real time
+	Logger    *slog.Logger   // nil means discard
+}
+
+// A Home is an open directory. Its parts are used until Close.
+type Home struct {
+	Dir      string
+	Store    *sqlstore.Backend
+	Blobs    blob.Store
+	Queue    *sqlqueue.Backend
+	KV       *sqlstore.KV
+	Accounts *sqlaccounts.Directory
+
+	o    Options
+	lock *os.File
+	db   *sqldb.SQLite
+}
+
+// Open opens a directory and makes it if it is missing, for the owner of the
+// process alone. ErrInUse if another process owns it; then nothing was touched.
+func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
+	if err := prepare(dir, o.MustExist); err != nil {
+		return nil, err
+	}
+	h = &Home{Dir: dir, o: o}
+	defer func() {
+		if err != nil {
+			h.Close()
+			h = nil
+		}
+	}()
+	if h.lock, err = lock(dir); err != nil {
+		return h, err
+	}
+	if err := checkVersion(dir); err != nil {
+		return h, err
+	}
+	if h.db, err = sqldb.OpenSQLite(filepath.Join(dir, "mail.db"), sqldb.Options{}); err != nil {
+		return h, fmt.Errorf("embedded: %w", err)
+	}
+	if h.Blobs, err = openBlobs(filepath.Join(dir, "blobs"), o); err != nil {
+		return h, fmt.Errorf("embedded: %w", err)
+	}
+	if h.Store, err = sqlstore.New(ctx, h.db); err != nil {
+		return h, fmt.Errorf("embedded: %w", err)
+	}
+	if h.KV, err = sqlstore.NewKV(ctx, h.db); err != nil {
+		return h, fmt.Errorf("embedded: %w", err)
+	}
+	if h.Queue, err = sqlqueue.New(ctx, h.db); err != nil {
+		return h, fmt.Errorf("embedded: %w", err)
+	}
+	// What a crashed owner was delivering is due again.
+	if err := h.Queue.Reclaim(ctx); err != nil {
+		return h, fmt.Errorf("embedded: %w", err)
+	}
+	if h.Accounts, err = sqlaccounts.New(ctx, h.db); err != nil {
+		return h, fmt.Errorf("embedded: %w", err)
+	}
+	return h, nil
+}
+
+// Fill puts the parts into a Config: all that it needs to keep and to look up, and
+// Close. The Logger and Clock of Open are those of the Config, unless it has some.
+func (h *Home) Fill(c *server.Config) {
+	c.Store, c.Blobs, c.Queue, c.KV = h.Store, h.Blobs, h.Queue, h.KV
+	c.Directory, c.Auth, c.Manager = h.Accounts, h.Accounts, h.Accounts
+	c.Close = h.Close
+	if c.Clock == nil {
+		c.Clock = h.o.Clock
+	}
+	if c.Logger == nil {
+		c.Logger = h.o.Logger
+	}
+}
+
+// Damage looks for damage in the database, page by page, and says what it found.
+func (h *Home) Damage(ctx context.Context) ([]string, error) { return h.db.Check(ctx) }
+
+// Secret returns what is kept under a name in the directory, for the owner's eyes
+// only. If there is nothing, it keeps what fresh returns; with a nil fresh it
+// returns nil.
+func (h *Home) Secret(name string, fresh func() []byte) ([]byte, error) {
+	b, err := read(h.Dir, name)
+	if err != nil || b != nil || fresh == nil {
+		return b, err
+	}
+	b = fresh()
+	return b, write(h.Dir, name, b)
+}
+
+// TLS returns a configuration with a self-signed certificate for some names and
+// addresses. It is kept in the directory, and made anew when it lacks a name and
+// before it ends.
+func (h *Home) TLS(names ...string) (*tls.Config, error) {
+	s := &certs.SelfSigned{Names: names, Keep: keeper{h.Dir}, Clock: h.o.Clock, Logger: h.o.Logger}
+	if err := s.Load(); err != nil {
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	return &tls.Config{GetCertificate: s.GetCertificate, MinVersion: tls.VersionTLS12}, nil
+}
+
+// keeper is a certs.Keeper.
+type keeper struct{ dir string }
+
+const tlsFile = "tls.pem"
+
+func (k keeper) Load() ([]byte, error) { return read(k.dir, tlsFile) }
+func (k keeper) Save(b []byte) error   { return write(k.dir, tlsFile, b) }
+
+// Close writes what is held back and gives the directory up. It may be called
+// more than once.
+func (h *Home) Close() error {
+	var errs []error
+	if h.db != nil {
+		errs = append(errs, h.db.Close())
+		h.db = nil
+	}
+	if h.lock != nil {
+		errs = append(errs, h.lock.Close()) // last: it ends the ownership
+		h.lock = nil
+	}
+	return errors.Join(errs...)
+}
