@@ -28,7 +28,7 @@ func (s *session) Auth(mech string) (gosasl.Server, error) {
 	if c.s.Auth == nil {
 		return nil, toWire(no(502, [3]int{5, 5, 1}, "authentication is not available"), "")
 	}
-	if s.current() != nil { // RFC 4954, 4
+	if s.tx != nil { // RFC 4954, 4
 		return nil, toWire(no(503, [3]int{5, 5, 1}, "AUTH within a transaction"), "")
 	}
 	x := &exchange{c: c, mech: mech}

@@ -10,8 +10,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/mailkeel/mailkeel"
@@ -38,10 +36,8 @@ type conn struct {
 	verdict filter.Verdict // of the connection stage
 
 	badRcpts, badAuths int
-	busy               atomic.Bool // in a transaction
-
-	mu       sync.Mutex
-	sessions []*session // of the engine that are not logged out
+	busy               bool     // in a transaction
+	session            *session // of the engine, after EHLO
 }
 
 // handle serves a connection that the guard let in.
@@ -89,7 +85,7 @@ func greetingCode(code int) int {
 // restart begins a fresh engine session after STARTTLS (RFC 3207, 4.2).
 func (c *conn) restart() error {
 	w := c.w
-	w.cont, w.bdat, w.bytes, w.esmtp, w.greeted, w.line = false, false, 0, false, false, nil
+	w.cont, w.esmtp, w.greeted, w.line = false, false, false, nil
 	c.restarted = true
 	c.origin.Hello, c.origin.Identity = "", ""
 	// A refusal is told at EHLO: after STARTTLS the client speaks first.
@@ -139,7 +135,7 @@ func (c *conn) context() (context.Context, context.CancelFunc) {
 }
 
 func (c *conn) setBusy(on bool) {
-	c.busy.Store(on)
+	c.busy = on
 	c.g.Busy(on)
 }
 

@@ -3,24 +3,16 @@ package smtp
 import (
 	"bytes"
 	"io"
-	"time"
 )
 
-// eod is the end of content that the engine waits for after we have read it.
+// eod ends content.
 var eod = []byte(".\r\n")
 
 // content reads the content of DATA up to CRLF.CRLF, and nothing but that ends
 // it (RFC 5321, 4.1.1.4 and 4.5.2). sink gets the bytes without the stuffed dots,
 // in pieces that are only valid during the call. When sink returns false reading
 // ends in io.ErrShortWrite.
-//
-// The engine, which is told that data follow and finds their end at once, reads
-// none of it.
 func (w *wire) content(sink func([]byte) bool) error {
-	g := w.c.g
-	g.SetIdle(w.c.s.dataTimeout())
-	g.SetLimit(time.Now().Add(w.c.s.messageTimeout()))
-	defer g.SetIdle(w.c.s.commandTimeout())
 	w.grow()
 	d := dots{bol: true}
 	for {
@@ -30,16 +22,31 @@ func (w *wire) content(sink func([]byte) bool) error {
 		case sink == nil:
 			return io.ErrShortWrite
 		case end:
-			w.give = eod
 			return nil
 		}
 		if err := w.fill(); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
 			return err
 		}
 	}
+}
+
+// bytes reads the n bytes of a chunk in the same way.
+func (w *wire) bytes(n int64, sink func([]byte) bool) error {
+	w.grow()
+	for n > 0 {
+		if w.r == w.w {
+			if err := w.fill(); err != nil {
+				return err
+			}
+		}
+		p := w.buf[w.r:min(int64(w.w), int64(w.r)+n)]
+		w.r += len(p)
+		n -= int64(len(p))
+		if !sink(p) {
+			return io.ErrShortWrite
+		}
+	}
+	return nil
 }
 
 // dots takes the dots away and finds the end.

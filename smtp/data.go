@@ -1,152 +1,188 @@
 package smtp
 
 import (
-	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"runtime/debug"
-	"slices"
+	"strconv"
 	"strings"
-
-	"github.com/emersion/go-msgauth/authres"
-	gosmtp "github.com/emersion/go-smtp"
+	"time"
 
 	"github.com/mailkeel/mailkeel"
-	"github.com/mailkeel/mailkeel/filter"
 	"github.com/mailkeel/mailkeel/store/blob"
 )
 
-// content is a spooled message with what stands before it.
-type content struct {
-	store  blob.Store
-	info   blob.Info
-	prefix []byte
-}
+// errAborted means that the connection ended, or ends, within content. The client
+// was told, if it is there.
+var errAborted = errors.New("smtp: connection ended within content")
 
-var _ blob.Stored = (*content)(nil)
-
-func (c *content) Size() int64 { return int64(len(c.prefix)) + c.info.Size }
-
-func (c *content) Stored() (blob.Store, blob.Info, []byte) { return c.store, c.info, c.prefix }
-
-func (c *content) Open(ctx context.Context) (io.ReadCloser, error) {
-	rc, err := c.store.Open(ctx, c.info.Ref, 0, -1)
-	if err != nil {
-		return nil, err
+// data does DATA (RFC 5321, 4.1.1.4). It returns what the engine gets.
+func (w *wire) data() ([]byte, error) {
+	s, ok := w.ready()
+	if !ok {
+		return nil, nil
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(c.prefix), rc), rc}, nil
+	if s.sp != nil {
+		w.say("503 5.5.1 message transfer in progress")
+		return nil, nil
+	}
+	w.say("354 end data with <CR><LF>.<CR><LF>")
+	s.begin()
+	return w.end(w.take(func() error { return w.content(s.sp.Write) }), true)
 }
 
-// with returns the same content with more fields before it.
-func (c *content) with(fields []byte) *content {
-	n := *c
-	n.prefix = slices.Concat(fields, c.prefix)
-	return &n
+// chunk does BDAT (RFC 3030, 2). A command that does not say how long its chunk is
+// leaves no way to tell where the next command begins, and is the last one.
+func (w *wire) chunk() ([]byte, error) {
+	args := strings.Fields(string(w.line[4:]))
+	var size uint64
+	err := errors.New("arguments")
+	if len(args) == 1 || len(args) == 2 && strings.EqualFold(args[1], "LAST") {
+		size, err = strconv.ParseUint(args[0], 10, 62)
+	}
+	if err != nil {
+		w.last("501 5.5.4 bad BDAT command, closing connection")
+		return nil, io.EOF
+	}
+	if most := w.c.s.maxBytes(); int64(size) > 2*most+spare || w.wasted > 2*most+spare {
+		w.last("552 5.3.4 message too large, closing connection")
+		return nil, io.EOF
+	}
+	s, ok := w.ready()
+	if !ok {
+		w.wasted += int64(size)
+		if err := w.take(func() error { return w.bytes(int64(size), func([]byte) bool { return true }) }); err != nil {
+			return nil, err
+		}
+		return nil, nil
+	}
+	if s.sp == nil {
+		s.begin()
+	}
+	if size >= 1<<10 {
+		w.junk-- // a chunk of a size that real clients send
+	}
+	return w.end(w.take(func() error { return w.bytes(int64(size), s.sp.Write) }), len(args) == 2)
 }
 
-// errAborted means that the client went away or thought better of it. Nobody
-// hears the reply.
-var errAborted = &mailkeel.Error{Code: 421, Enhanced: [3]int{4, 4, 2}, Message: "message transfer aborted"}
+// ready returns the session if it waits for content, and else says so.
+func (w *wire) ready() (*session, bool) {
+	s := w.c.session
+	switch {
+	case s == nil:
+		w.say("503 5.5.1 say EHLO first")
+	case s.tx == nil:
+		w.say("503 5.5.1 say MAIL first")
+	case len(s.tx.given) == 0:
+		w.say("503 5.5.1 no valid recipients")
+	default:
+		return s, true
+	}
+	return nil, false
+}
 
-// Data receives a message over SMTP.
-func (s *session) Data(r io.Reader) error {
-	tx, results, err := s.receive(r)
+// begin makes a spool for the transaction.
+func (s *session) begin() {
+	srv := s.c.s
+	s.deadline = time.Now().Add(srv.messageTimeout())
+	s.sp = &spool{max: srv.maxBytes(), line: srv.maxLine(), header: srv.maxHeader(), hops: srv.maxHops(),
+		own: srv.authservID(), loose: srv.LooseLines, inHeader: true}
+	s.sp.w, s.sp.err = srv.Blobs.Create(s.c.g.Context())
+}
+
+// take reads content by means of read, within its deadlines. After an error the
+// connection is at its end.
+func (w *wire) take(read func() error) error {
+	c := w.c
+	limit := time.Now().Add(c.s.messageTimeout())
+	if s := c.session; s != nil && s.sp != nil {
+		limit = s.deadline
+	}
+	c.g.SetLimit(limit)
+	c.g.SetIdle(c.s.dataTimeout())
+	defer c.g.SetIdle(c.s.commandTimeout())
+	err := read()
+	var ne net.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.ErrShortWrite): // much too much
+		w.last("552 5.3.4 message too large, closing connection")
+	case errors.As(err, &ne) && ne.Timeout():
+		w.last("421 4.4.2 " + c.s.Hostname + " timeout, closing connection")
+	default:
+		c.g.Poison()
+	}
+	return errAborted
+}
+
+// end answers a piece of content, all of it if last is set, and returns what the
+// engine gets.
+func (w *wire) end(err error, last bool) ([]byte, error) {
+	s := w.c.session
+	tx, sp := s.tx, s.sp
+	switch {
+	case err != nil:
+		w.c.log().Info("smtp: message aborted", "id", tx.env.ID, "from", tx.env.From, "bytes", sp.n, "err", err)
+		return nil, err
+	case !last && sp.bad == nil && sp.err == nil:
+		w.say("250 2.0.0 chunk received")
+		return nil, nil
+	}
+	results, err := tx.receive(sp)
+	switch {
+	case err != nil || !w.c.s.LMTP || !last:
+		w.say(tx.answer(err, results))
+	default:
+		for _, g := range tx.given {
+			own := make([]mailkeel.Result, 0, len(g.rcpts))
+			if results != nil {
+				for _, i := range g.rcpts {
+					own = append(own, results[i])
+				}
+			}
+			w.say(tx.answer(nil, own))
+		}
+	}
+	tx.done(results)
+	w.hush = true
+	return rset, nil
+}
+
+// answer is the reply to the end of content, for the recipients that had results.
+func (tx *transaction) answer(err error, results []mailkeel.Result) string {
+	how := "filed"
 	if err == nil {
 		errs := make([]error, len(results))
 		for i, r := range results {
 			errs[i] = r.Err
+			if r.Action == mailkeel.Queued {
+				how = "queued"
+			}
 		}
 		err = worst(errs)
 	}
-	return tx.reply(err, results)
-}
-
-// LMTPData receives a message over LMTP, where each recipient has its answer.
-func (s *session) LMTPData(r io.Reader, status gosmtp.StatusCollector) error {
-	tx, results, err := s.receive(r)
-	if err != nil || results == nil {
-		return tx.reply(err, nil)
-	}
-	for _, g := range tx.given {
-		var errs []error
-		var rs []mailkeel.Result
-		for _, i := range g.rcpts {
-			errs, rs = append(errs, results[i].Err), append(rs, results[i])
-		}
-		status.SetStatus(g.raw, tx.reply(worst(errs), rs))
-	}
-	return nil
-}
-
-// reply is the answer to the end of content.
-func (tx *transaction) reply(err error, results []mailkeel.Result) error {
-	id := ""
-	if tx != nil {
-		id = tx.env.ID
-	}
 	if err != nil {
-		return toWire(err, id)
+		return line(toWire(err, tx.env.ID))
 	}
-	how := "filed"
-	if slices.ContainsFunc(results, func(r mailkeel.Result) bool { return r.Action == mailkeel.Queued }) {
-		how = "queued"
-	}
-	return &gosmtp.SMTPError{Code: 250, EnhancedCode: gosmtp.EnhancedCode{2, 0, 0}, Message: "ok: " + how + " as " + id}
+	return "250 2.0.0 ok: " + how + " as " + tx.env.ID
 }
 
-// receive spools content and delivers it. It returns a result for each recipient,
-// or an error for all; neither means that the message was discarded.
-func (s *session) receive(r io.Reader) (tx *transaction, results []mailkeel.Result, err error) {
-	c := s.c
-	pipe, chunks := r.(*io.PipeReader)
-	synced := chunks // whether the engine knows where the content ends
+// receive makes spooled content durable and delivers it. It returns a result for
+// each recipient, or an error for all; neither means that it was discarded.
+func (tx *transaction) receive(sp *spool) (results []mailkeel.Result, err error) {
+	c := tx.c
 	defer func() {
 		if p := recover(); p != nil {
-			c.log().Error("smtp: panic", "id", tx.id(), "panic", p, "stack", string(debug.Stack()))
-			results, err = nil, no(451, [3]int{4, 3, 0}, "internal error (%s)", tx.id())
+			c.log().Error("smtp: panic", "id", tx.env.ID, "panic", p, "stack", string(debug.Stack()))
+			results, err = nil, no(451, [3]int{4, 3, 0}, "internal error (%s)", tx.env.ID)
 		}
-		if !synced {
-			c.w.last("451 4.3.0 internal error")
-		}
-		tx.done(results)
 	}()
-	var first []byte
-	if chunks {
-		// Only now is it sure that this is not left over from before a Reset.
-		first = make([]byte, dataBuf)
-		n, err := pipe.Read(first)
-		if err != nil && err != io.EOF {
-			return nil, nil, errAborted
-		}
-		first = first[:n]
-	}
-	if tx = s.take(); tx == nil {
-		return nil, nil, no(503, [3]int{5, 5, 1}, "no transaction")
-	}
-	sp := c.newSpool()
-	if sp.w != nil {
-		defer sp.w.Close()
-	}
-	if chunks {
-		err = c.readChunks(pipe, first, sp)
-	} else {
-		err = c.readData(sp)
-		synced = err == nil || c.g.Poisoned()
-	}
-	if err != nil {
-		c.log().Info("smtp: message aborted", "id", tx.env.ID, "bytes", sp.n, "err", err)
-		return tx, nil, err
-	}
 	sp.end()
 	if sp.bad != nil {
 		c.log().Info("smtp: message refused", "id", tx.env.ID, "from", tx.env.From, "bytes", sp.n, "err", sp.bad)
-		return tx, nil, sp.bad
+		return nil, sp.bad
 	}
 	var info blob.Info
 	if err = sp.err; err == nil {
@@ -154,170 +190,12 @@ func (s *session) receive(r io.Reader) (tx *transaction, results []mailkeel.Resu
 	}
 	if err != nil {
 		c.log().Error("smtp: cannot spool", "id", tx.env.ID, "err", err)
-		return tx, nil, err
+		return nil, err
 	}
 	tx.env.EightBit = sp.eight
 	tx.env.UTF8 = tx.env.UTF8 || tx.utf8 && sp.eightTop
-	results, err = tx.finish(info)
-	if err == nil {
-		c.w.junk = 0
+	if results, err = tx.finish(info); err == nil {
+		c.w.junk, c.w.wasted = 0, 0
 	}
-	return tx, results, err
-}
-
-func (tx *transaction) id() string {
-	if tx == nil {
-		return ""
-	}
-	return tx.env.ID
-}
-
-func (c *conn) newSpool() *spool {
-	s := c.s
-	sp := &spool{max: s.maxBytes(), line: s.maxLine(), header: s.maxHeader(), hops: s.maxHops(),
-		own: s.authservID(), loose: s.LooseLines, inHeader: true}
-	sp.w, sp.err = s.Blobs.Create(c.g.Context())
-	return sp
-}
-
-// readData reads the content of DATA.
-func (c *conn) readData(sp *spool) error {
-	err := c.w.content(sp.Write)
-	var ne net.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, io.ErrShortWrite):
-		c.w.last(line(toWire(sp.bad, "")))
-		return sp.bad
-	case errors.As(err, &ne) && ne.Timeout():
-		c.w.last("421 4.4.2 " + c.s.Hostname + " timeout, closing connection")
-	default:
-		c.g.Poison()
-	}
-	return errAborted
-}
-
-// readChunks reads the content of BDAT, which the engine hands on.
-func (c *conn) readChunks(r io.Reader, buf []byte, sp *spool) error {
-	n := len(buf)
-	buf = buf[:cap(buf)]
-	for {
-		if n > 0 && !sp.Write(buf[:n]) {
-			return sp.bad
-		}
-		var err error
-		if n, err = r.Read(buf); err == io.EOF {
-			break
-		} else if err != nil {
-			return errAborted
-		}
-	}
-	if sp.n != c.w.bytes { // LAST came, but not all that was announced before
-		return errAborted
-	}
-	return nil
-}
-
-// finish asks the filters and delivers.
-func (tx *transaction) finish(info blob.Info) ([]mailkeel.Result, error) {
-	c, s := tx.c, tx.c.s
-	body := &content{s.Blobs, info, slices.Concat(tx.verdict.Prefix, tx.received())}
-	v := tx.judge(filter.Message, nil, body)
-	log := c.log().With("id", tx.env.ID, "from", tx.env.From, "rcpts", len(tx.env.Rcpts), "bytes", info.Size)
-	if v.Refuse != nil {
-		log.Info("smtp: message refused", "err", v.Refuse, "why", tx.verdict.Why)
-		return nil, v.Refuse
-	}
-	if tx.verdict.Discard {
-		log.Info("smtp: message discarded", "why", tx.verdict.Why)
-		return nil, nil
-	}
-	body = body.with(slices.Concat(tx.results(), v.Prefix))
-
-	env := tx.env
-	env.Rcpts = slices.Clone(env.Rcpts)
-	results := make([]mailkeel.Result, len(env.Rcpts))
-	groups := map[string][]int{} // by what stands before the content
-	var order []string
-	refused := 0
-	for i := range env.Rcpts {
-		one := v.Rcpts[i]
-		env.Rcpts[i].Junk = env.Rcpts[i].Junk || tx.verdict.Junk || one.Junk
-		switch {
-		case one.Refuse != nil:
-			results[i].Err = one.Refuse
-			refused++
-			continue
-		case one.Discard || tx.drop[i]:
-			continue
-		}
-		p := string(one.Prefix)
-		if groups[p] == nil {
-			order = append(order, p)
-		}
-		groups[p] = append(groups[p], i)
-	}
-	if refused > 0 && refused < len(results) && !s.LMTP {
-		// There is one answer for all, and a bounce would go to whoever was
-		// forged: what a filter refuses for some is dropped for those.
-		for i := range results {
-			if results[i].Err != nil {
-				log.Warn("smtp: dropped for one recipient", "rcpt", env.Rcpts[i].Addr, "err", results[i].Err)
-				results[i].Err = nil
-			}
-		}
-	}
-	ctx, cancel := c.context()
-	defer cancel()
-	for _, p := range order {
-		at := groups[p]
-		rcpts := make([]mailkeel.Recipient, len(at))
-		for j, i := range at {
-			rcpts[j] = env.Rcpts[i]
-		}
-		for j, r := range mailkeel.Deliver(ctx, s.Next, env.Only(rcpts...), body.with([]byte(p))) {
-			results[at[j]] = r
-		}
-	}
-	for i, r := range results {
-		if r.Err != nil {
-			log.Warn("smtp: not delivered", "rcpt", env.Rcpts[i].Addr, "err", r.Err)
-		}
-	}
-	log.Info("smtp: message received", "why", tx.verdict.Why)
-	return results, nil
-}
-
-// results is the Authentication-Results field (RFC 8601) and what the filters
-// thought, or nothing if they have found nothing.
-func (tx *transaction) results() []byte {
-	var b strings.Builder
-	v := &tx.verdict
-	if len(v.Results) > 0 {
-		text := authres.Format(tx.c.s.authservID(), v.Results)
-		b.WriteString("Authentication-Results: " + strings.ReplaceAll(oneLine(text), "; ", ";\r\n\t") + "\r\n")
-	}
-	if v.Score != 0 || v.Junk {
-		yes := "No"
-		if v.Junk {
-			yes = "Yes"
-		}
-		fmt.Fprintf(&b, "X-Spam-Status: %s, score=%.1f", yes, v.Score)
-		if v.Why != "" {
-			b.WriteString("\r\n\t(" + strings.NewReplacer("(", "[", ")", "]", "\\", "/").Replace(plain(v.Why)) + ")")
-		}
-		b.WriteString("\r\n")
-	}
-	return []byte(b.String())
-}
-
-// oneLine takes line breaks and other control characters away.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
+	return results, err
 }

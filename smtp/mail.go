@@ -26,7 +26,7 @@ func (s *session) mail(o *gosmtp.MailOptions) error {
 		c.w.last("421 4.3.2 " + srv.Hostname + " is shutting down")
 		return no(421, [3]int{4, 3, 2}, "shutting down")
 	}
-	if s.current() != nil || s.taken {
+	if s.tx != nil {
 		return no(503, [3]int{5, 5, 1}, "nested MAIL command") // RFC 5321, 3.3
 	}
 	c.origin.Hello = word(s.conn.Hostname(), 255)
@@ -63,8 +63,6 @@ func (s *session) mail(o *gosmtp.MailOptions) error {
 		tx.done(nil)
 		return v.Refuse
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.tx = tx
 	return nil
 }

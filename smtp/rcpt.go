@@ -25,12 +25,14 @@ const (
 
 // Rcpt adds a recipient.
 func (s *session) Rcpt(raw string, o *gosmtp.RcptOptions) error {
-	tx := s.current()
-	if tx == nil {
+	c, tx := s.c, s.tx
+	switch {
+	case tx == nil:
 		return toWire(no(503, [3]int{5, 5, 1}, "say MAIL first"), "")
+	case s.sp != nil:
+		return toWire(no(503, [3]int{5, 5, 1}, "message transfer in progress"), "")
 	}
-	c := s.c
-	err := s.rcpt(tx, raw, o)
+	err := s.rcpt(tx, len(raw), o)
 	if err == nil {
 		c.w.junk--
 		return nil
@@ -51,7 +53,7 @@ var errRelay = no(550, [3]int{5, 7, 1}, "relaying denied")
 
 func isRelay(err error) bool { return err == error(errRelay) }
 
-func (s *session) rcpt(tx *transaction, raw string, o *gosmtp.RcptOptions) error {
+func (s *session) rcpt(tx *transaction, raw int, o *gosmtp.RcptOptions) error {
 	c := s.c
 	m, err := parse(s.path("TO:"), tx.utf8, 3)
 	if err != nil {
@@ -90,7 +92,7 @@ func (s *session) rcpt(tx *transaction, raw string, o *gosmtp.RcptOptions) error
 	if len(rs) > maxTargets {
 		return no(452, [3]int{4, 5, 3}, "too many recipients in a group")
 	}
-	cost := 2*len(raw) + len(orcpt)
+	cost := 2*raw + len(orcpt)
 	for _, r := range rs {
 		cost += rcptCost + len(r.Addr) + len(r.Given)
 	}
@@ -103,7 +105,7 @@ func (s *session) rcpt(tx *transaction, raw string, o *gosmtp.RcptOptions) error
 	}
 	tx.bytes += cost
 	tx.env.UTF8 = tx.env.UTF8 || !m.ASCII()
-	tx.add(raw, to, rs, v)
+	tx.add(to, rs, v)
 	return nil
 }
 
@@ -198,8 +200,8 @@ func (tx *transaction) verify(ctx context.Context, rs []mailkeel.Recipient) erro
 }
 
 // add joins recipients to the envelope, each only once.
-func (tx *transaction) add(raw, to string, rs []mailkeel.Recipient, v filter.Verdict) {
-	g := given{raw: raw, addr: to}
+func (tx *transaction) add(to string, rs []mailkeel.Recipient, v filter.Verdict) {
+	g := given{addr: to}
 	for _, r := range rs {
 		r.Junk = r.Junk || v.Junk
 		at := slices.IndexFunc(tx.env.Rcpts, func(o mailkeel.Recipient) bool {

@@ -2,8 +2,9 @@ package smtp
 
 import (
 	"errors"
+	"io"
 	"strings"
-	"sync"
+	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 
@@ -12,20 +13,17 @@ import (
 	"github.com/mailkeel/mailkeel/internal/addr"
 )
 
-// session is what the engine calls. Its goroutine is the one that reads, with
-// two exceptions: Data of a message in BDAT chunks runs in a goroutine of its own
-// and may begin or end after a Reset, and so does LMTPData.
+// session is what the engine calls: between an EHLO and STARTTLS or the end.
 type session struct {
 	c    *conn
 	conn *gosmtp.Conn
-
-	mu sync.Mutex
-	tx *transaction // nil before MAIL and when Data took it
-	// taken is set when Data has the transaction.
-	taken bool
+	tx   *transaction // nil before MAIL
+	sp   *spool       // of tx, once content came
+	// deadline is for all of the content.
+	deadline time.Time
 }
 
-// A transaction is one message. Data owns it once it took it from the session.
+// A transaction is one message.
 type transaction struct {
 	c       *conn
 	env     mailkeel.Envelope // its Rcpts grow at the end and do not change
@@ -42,14 +40,12 @@ type transaction struct {
 
 // given is one RCPT command and the positions of its recipients in env.Rcpts.
 type given struct {
-	raw   string // as the engine has it
 	addr  string
 	rcpts []int
 }
 
 var (
 	_ gosmtp.Session     = (*session)(nil)
-	_ gosmtp.LMTPSession = (*session)(nil)
 	_ gosmtp.AuthSession = (*session)(nil)
 )
 
@@ -63,42 +59,37 @@ func newSession(gc *gosmtp.Conn) (gosmtp.Session, error) {
 	if r := w.c.verdict.Refuse; r != nil {
 		return nil, toWire(r, "")
 	}
-	return &session{c: w.c, conn: gc}, nil
+	w.c.session = &session{c: w.c, conn: gc}
+	return w.c.session, nil
 }
 
-// Reset ends the transaction: after RSET, EHLO, a message, or a failed chunk.
+// Reset ends the transaction: after RSET, EHLO and a message.
 func (s *session) Reset() {
-	s.mu.Lock()
-	tx := s.tx
-	s.tx, s.taken = nil, false
-	s.mu.Unlock()
-	if tx != nil {
-		tx.done(nil)
-	}
-	s.c.w.bdat, s.c.w.bytes = false, 0
+	s.drop()
+	s.tx.done(nil)
+	s.tx = nil
 	s.c.setBusy(false)
+}
+
+// drop forgets the chunks that came.
+func (s *session) drop() {
+	if s.sp != nil {
+		s.sp.close()
+		s.sp = nil
+	}
 }
 
 // Logout ends the session: at the end of the connection and before STARTTLS.
 func (s *session) Logout() error {
 	s.Reset()
+	s.c.session = nil
 	return nil
 }
 
-// take gives the transaction to Data.
-func (s *session) take() *transaction {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	tx := s.tx
-	s.tx, s.taken = nil, tx != nil
-	return tx
-}
-
-// current returns the transaction.
-func (s *session) current() *transaction {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.tx
+// Data is not called: wire takes DATA for itself.
+func (s *session) Data(io.Reader) error {
+	s.c.w.last("421 4.3.0 internal error")
+	return errors.New("smtp: the engine has got hold of DATA")
 }
 
 // path is the address of the MAIL or RCPT command that is being handled. The

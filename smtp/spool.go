@@ -57,8 +57,11 @@ func (s *spool) Write(p []byte) bool {
 	if s.keep() {
 		s.check(p)
 	}
-	return s.n <= 2*s.max+1<<20
+	return s.n <= 2*s.max+spare
 }
+
+// spare is how many bytes more than twice the limit are listened to.
+const spare = 1 << 20
 
 // check looks at line ends and other forbidden bytes, and passes on.
 func (s *spool) check(p []byte) {
@@ -292,4 +295,11 @@ func (s *spool) end() {
 	}
 	s.part = nil
 	s.judge(true)
+}
+
+// close gives up what was not committed.
+func (s *spool) close() {
+	if s.w != nil {
+		s.w.Close()
+	}
 }

@@ -3,11 +3,9 @@ package smtp
 import (
 	"bytes"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -37,18 +35,16 @@ type wire struct {
 	give  []byte // part of buf that the engine gets before anything else
 	line  []byte // the command that is being handled, without line end
 	own   []byte // a line that we made
-	chunk int64  // bytes of a BDAT chunk that are still to come
 
 	cont     bool // the next line answers a SASL challenge
 	esmtp    bool
 	upgraded bool // TLS has begun; a new engine session takes over
 	greeted  bool
+	hush     bool // the next reply of the engine is not for the client
 	closed   bool
-	junk     int // lines since something useful was done
+	junk     int   // lines since something useful was done
+	wasted   int64 // bytes of chunks that nobody wanted, likewise
 	errors   int
-	// For the content of a message in BDAT chunks.
-	bdat  bool  // between the first chunk and the end of the transaction
-	bytes int64 // sum of its chunks
 }
 
 const (
@@ -62,12 +58,14 @@ const (
 	maxJunk = 200
 	// maxErrors is how many broken lines may come.
 	maxErrors = 10
-	// smallChunk is below what chunks of a real client are.
-	smallChunk = 1 << 10
 )
 
-// cancel is what a client says to end a SASL exchange (RFC 4954, 4).
-var cancel = []byte("*\r\n")
+var (
+	// cancel is what a client says to end a SASL exchange (RFC 4954, 4).
+	cancel = []byte("*\r\n")
+	// rset is what the engine is told after a message.
+	rset = []byte("RSET\r\n")
+)
 
 var _ net.Conn = (*wire)(nil)
 
@@ -105,7 +103,7 @@ func (w *wire) last(lines ...string) {
 	}
 }
 
-// Read gives the engine the rest of a line, the next line, or bytes of a chunk.
+// Read gives the engine the rest of a line, or the next one.
 func (w *wire) Read(p []byte) (n int, err error) {
 	defer func() { // the engine only catches what panics in a command
 		if r := recover(); r != nil {
@@ -116,10 +114,7 @@ func (w *wire) Read(p []byte) (n int, err error) {
 	}()
 	if len(w.give) == 0 {
 		if w.upgraded || w.c.g.Poisoned() {
-			return 0, w.end()
-		}
-		if w.chunk > 0 {
-			return w.readChunk(p)
+			return 0, io.EOF
 		}
 		if err := w.next(); err != nil {
 			return 0, err
@@ -127,32 +122,6 @@ func (w *wire) Read(p []byte) (n int, err error) {
 	}
 	n = copy(p, w.give)
 	w.give = w.give[n:]
-	return n, nil
-}
-
-// end is the error at which the engine stops quietly. Within a chunk it must not:
-// io.EOF there is the end of the chunk to it, and half a message a whole one.
-func (w *wire) end() error {
-	if w.chunk > 0 {
-		return io.ErrUnexpectedEOF
-	}
-	return io.EOF
-}
-
-func (w *wire) readChunk(p []byte) (int, error) {
-	if w.r == w.w {
-		if err := w.fill(); err != nil {
-			if err == io.EOF {
-				err = w.end()
-			}
-			return 0, err
-		}
-	}
-	n := copy(p, w.buf[w.r:min(int64(w.w), int64(w.r)+w.chunk)])
-	w.r += n
-	if w.chunk -= int64(n); w.chunk == 0 {
-		w.c.g.SetIdle(w.c.s.commandTimeout())
-	}
 	return n, nil
 }
 
@@ -212,8 +181,12 @@ func (w *wire) command(line []byte) ([]byte, error) {
 			w.line = w.own[:len(w.own)-2]
 			return w.own, nil
 		}
+	case "DATA":
+		if len(bytes.TrimSpace(w.line)) == len("DATA") {
+			return w.data()
+		}
 	case "BDAT":
-		return line, w.startChunk()
+		return w.chunk()
 	}
 	return line, nil
 }
@@ -237,39 +210,6 @@ func cutBare(line []byte) (rest []byte, ok bool) {
 	return arg[len(path):], true
 }
 
-// startChunk takes note of the chunk that follows a BDAT command (RFC 3030). A
-// command that does not say how long its chunk is leaves no way to tell what
-// comes next.
-func (w *wire) startChunk() error {
-	args := strings.Fields(string(w.line[4:]))
-	var size uint64
-	err := errors.New("arguments")
-	if len(args) == 1 || len(args) == 2 && strings.EqualFold(args[1], "LAST") {
-		size, err = strconv.ParseUint(args[0], 10, 32)
-	}
-	if err != nil {
-		w.last("501 5.5.4 bad BDAT command, closing connection")
-		return io.EOF
-	}
-	if int64(size) > 2*w.c.s.maxBytes() || w.bytes > 2*w.c.s.maxBytes() {
-		w.last("552 5.3.4 message too large, closing connection")
-		return io.EOF
-	}
-	if !w.bdat {
-		w.bdat = true
-		w.c.g.SetLimit(time.Now().Add(w.c.s.messageTimeout()))
-	}
-	if size >= smallChunk {
-		w.junk--
-	}
-	w.bytes += int64(size)
-	w.chunk = int64(size)
-	if w.chunk > 0 {
-		w.c.g.SetIdle(w.c.s.dataTimeout())
-	}
-	return nil
-}
-
 // startTLS answers STARTTLS (RFC 3207). What a client sent after it in the clear
 // was never protected, and must not be taken for something that was.
 func (w *wire) startTLS() error {
@@ -280,7 +220,7 @@ func (w *wire) startTLS() error {
 		w.say("502 5.5.1 TLS is not available")
 	case len(w.line) != len("STARTTLS"):
 		w.broken("501 5.5.4 STARTTLS has no arguments")
-	case w.c.busy.Load():
+	case w.c.busy:
 		w.say("503 5.5.1 STARTTLS within a transaction")
 	case w.r != w.w:
 		w.last("554 5.5.1 text after STARTTLS, closing connection")
@@ -302,23 +242,21 @@ func (w *wire) startTLS() error {
 
 // readLine reads a line, with its end. It stays valid until the next read.
 func (w *wire) readLine() ([]byte, error) {
-	if !w.bdat {
-		w.c.g.SetLimit(time.Now().Add(w.c.s.commandTimeout()))
-	}
+	w.c.g.SetLimit(time.Now().Add(w.c.s.commandTimeout()))
 	w.shrink()
 	seen := 0
 	for {
 		b := w.buf[w.r:w.w]
-		if i := bytes.IndexByte(b[seen:], '\n'); i >= 0 {
-			w.r += seen + i + 1
-			return b[:seen+i+1], nil
-		}
-		seen = len(b)
+		i := bytes.IndexByte(b[seen:], '\n')
 		limit := maxCommand
 		if w.cont || len(b) > 5 && strings.EqualFold(string(b[:5]), "AUTH ") {
 			limit = maxAuth
 		}
-		if seen > limit {
+		switch {
+		case i >= 0 && seen+i <= limit:
+			w.r += seen + i + 1
+			return b[:seen+i+1], nil
+		case i >= 0 || len(b) > limit:
 			if err := w.skipLine(); err != nil {
 				return nil, err
 			}
@@ -332,6 +270,7 @@ func (w *wire) readLine() ([]byte, error) {
 			seen = 0
 			continue
 		}
+		seen = len(b)
 		if err := w.fill(); err != nil {
 			return nil, err // half a command is none
 		}
@@ -411,6 +350,10 @@ func (w *wire) Write(p []byte) (int, error) {
 	top := w.conn()
 	if top == nil {
 		return 0, net.ErrClosed
+	}
+	if w.hush {
+		w.hush = false
+		return len(p), nil
 	}
 	if !w.greeted {
 		w.greeted = true

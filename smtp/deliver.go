@@ -1,0 +1,150 @@
+package smtp
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-msgauth/authres"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/filter"
+	"github.com/mailkeel/mailkeel/store/blob"
+)
+
+// content is a spooled message with what stands before it.
+type content struct {
+	store  blob.Store
+	info   blob.Info
+	prefix []byte
+}
+
+var _ blob.Stored = (*content)(nil)
+
+func (c *content) Size() int64 { return int64(len(c.prefix)) + c.info.Size }
+
+func (c *content) Stored() (blob.Store, blob.Info, []byte) { return c.store, c.info, c.prefix }
+
+func (c *content) Open(ctx context.Context) (io.ReadCloser, error) {
+	rc, err := c.store.Open(ctx, c.info.Ref, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(c.prefix), rc), rc}, nil
+}
+
+// with returns the same content with more fields before it.
+func (c *content) with(fields []byte) *content {
+	n := *c
+	n.prefix = slices.Concat(fields, c.prefix)
+	return &n
+}
+
+// finish asks the filters and delivers.
+func (tx *transaction) finish(info blob.Info) ([]mailkeel.Result, error) {
+	c, s := tx.c, tx.c.s
+	body := &content{s.Blobs, info, slices.Concat(tx.verdict.Prefix, tx.received())}
+	v := tx.judge(filter.Message, nil, body)
+	log := c.log().With("id", tx.env.ID, "from", tx.env.From, "rcpts", len(tx.env.Rcpts), "bytes", info.Size)
+	if v.Refuse != nil {
+		log.Info("smtp: message refused", "err", v.Refuse, "why", tx.verdict.Why)
+		return nil, v.Refuse
+	}
+	if tx.verdict.Discard {
+		log.Info("smtp: message discarded", "why", tx.verdict.Why)
+		return nil, nil
+	}
+	body = body.with(slices.Concat(tx.results(), v.Prefix))
+
+	env := tx.env
+	env.Rcpts = slices.Clone(env.Rcpts)
+	results := make([]mailkeel.Result, len(env.Rcpts))
+	groups := map[string][]int{} // by what stands before the content
+	var order []string
+	refused := 0
+	for i := range env.Rcpts {
+		one := v.Rcpts[i]
+		env.Rcpts[i].Junk = env.Rcpts[i].Junk || tx.verdict.Junk || one.Junk
+		switch {
+		case one.Refuse != nil:
+			results[i].Err = one.Refuse
+			refused++
+			continue
+		case one.Discard || tx.drop[i]:
+			continue
+		}
+		p := string(one.Prefix)
+		if groups[p] == nil {
+			order = append(order, p)
+		}
+		groups[p] = append(groups[p], i)
+	}
+	if refused > 0 && refused < len(results) && !s.LMTP {
+		// There is one answer for all, and a bounce would go to whoever was
+		// forged: what a filter refuses for some is dropped for those.
+		for i := range results {
+			if results[i].Err != nil {
+				log.Warn("smtp: dropped for one recipient", "rcpt", env.Rcpts[i].Addr, "err", results[i].Err)
+				results[i].Err = nil
+			}
+		}
+	}
+	ctx, cancel := c.context()
+	defer cancel()
+	for _, p := range order {
+		at := groups[p]
+		rcpts := make([]mailkeel.Recipient, len(at))
+		for j, i := range at {
+			rcpts[j] = env.Rcpts[i]
+		}
+		for j, r := range mailkeel.Deliver(ctx, s.Next, env.Only(rcpts...), body.with([]byte(p))) {
+			results[at[j]] = r
+		}
+	}
+	for i, r := range results {
+		if r.Err != nil {
+			log.Warn("smtp: not delivered", "rcpt", env.Rcpts[i].Addr, "err", r.Err)
+		}
+	}
+	log.Info("smtp: message received", "why", tx.verdict.Why)
+	return results, nil
+}
+
+// results is the Authentication-Results field (RFC 8601) and what the filters
+// thought, or nothing if they have found nothing.
+func (tx *transaction) results() []byte {
+	var b strings.Builder
+	v := &tx.verdict
+	if len(v.Results) > 0 {
+		text := authres.Format(tx.c.s.authservID(), v.Results)
+		b.WriteString("Authentication-Results: " + strings.ReplaceAll(oneLine(text), "; ", ";\r\n\t") + "\r\n")
+	}
+	if v.Score != 0 || v.Junk {
+		yes := "No"
+		if v.Junk {
+			yes = "Yes"
+		}
+		fmt.Fprintf(&b, "X-Spam-Status: %s, score=%.1f", yes, v.Score)
+		if v.Why != "" {
+			b.WriteString("\r\n\t(" + strings.NewReplacer("(", "[", ")", "]", "\\", "/").Replace(plain(v.Why)) + ")")
+		}
+		b.WriteString("\r\n")
+	}
+	return []byte(b.String())
+}
+
+// oneLine takes line breaks and other control characters away.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
