@@ -19,8 +19,8 @@ const (
 	maxAddrs    = 10_000    // of a list
 	maxParams   = 200       // of a field, also pieces of RFC 2231
 	maxBoundary = 998
-	maxToken    = 127     // a type's name (RFC 6838, 4.2)
-	maxKept     = 2 << 20 // of all text in a Message
+	maxToken    = 127       // a type's name (RFC 6838, 4.2)
+	maxKept     = 512 << 10 // of all text in a Message
 )
 
 // Parse reads a message to its end. Its only errors are those of r.

@@ -2,7 +2,6 @@ package message
 
 import (
 	"bytes"
-	"html"
 	"io"
 	"strings"
 	"unicode"
@@ -56,9 +55,9 @@ func (p *parser) preview() string {
 		}
 	}
 	if p.html.part != nil {
-		text, _ := io.ReadAll(p.html.part.Text(bytes.NewReader(p.html.raw)))
-		p.steps += int64(len(text))
-		return oneLine(PlainText(string(text)))
+		text, _ := io.ReadAll(PlainText(p.html.part.Text(bytes.NewReader(p.html.raw))))
+		p.steps += int64(len(p.html.raw))
+		return oneLine(string(text))
 	}
 	return ""
 }
@@ -91,81 +90,4 @@ func oneLine(s string) string {
 		}
 	}
 	return b.String()
-}
-
-// PlainText returns the text of an HTML document, or of the beginning of one,
-// without tags, comments, style sheets and scripts. It is for previews and search:
-// what it returns is plain text, and never safe to show as HTML.
-func PlainText(s string) string {
-	var b strings.Builder
-	skip := "" // the element whose content does not count
-	for s != "" {
-		i := strings.IndexByte(s, '<')
-		if i < 0 {
-			i = len(s)
-		}
-		if skip == "" {
-			b.WriteString(html.UnescapeString(s[:i]))
-		}
-		if s = s[i:]; s == "" {
-			break
-		}
-		if rest, ok := strings.CutPrefix(s, "<!--"); ok && skip == "" {
-			_, s, _ = strings.Cut(rest, "-->")
-			continue
-		}
-		name := tagName(s[1:])
-		if name == "" { // a < that begins no tag
-			if skip == "" {
-				b.WriteByte('<')
-			}
-			s = s[1:]
-			continue
-		}
-		if skip != "" && name != "/"+skip && !(skip == "head" && name == "body") {
-			s = s[1:]
-			continue
-		}
-		s, skip = s[tagEnd(s):], ""
-		switch name {
-		case "style", "script", "head", "title", "template":
-			skip = name
-		case "b", "/b", "i", "/i", "em", "/em", "strong", "/strong", "span", "/span", "a", "/a", "font", "/font", "u", "/u", "wbr":
-		default:
-			b.WriteByte(' ')
-		}
-	}
-	return b.String()
-}
-
-// tagName returns the name of the tag that s is the inside of, in lower case: "p",
-// "/p", "!", or "" if it is none.
-func tagName(s string) string {
-	end := 0
-	for end < len(s) && end < 16 {
-		c := s[end]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' && end > 0 || end == 0 && (c == '/' || c == '!' || c == '?')) {
-			break
-		}
-		end++
-	}
-	return strings.ToLower(s[:end])
-}
-
-// tagEnd returns the length of the tag that s begins with. Quotes protect a >.
-func tagEnd(s string) int {
-	var quote byte
-	for i := 1; i < len(s); i++ {
-		switch c := s[i]; {
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case (c == '"' || c == '\'') && s[i-1] == '=':
-			quote = c
-		case c == '>':
-			return i + 1
-		}
-	}
-	return len(s)
 }

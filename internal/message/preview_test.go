@@ -1,8 +1,11 @@
 package message
 
 import (
+	"bytes"
+	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"unicode/utf8"
 )
 
@@ -42,9 +45,15 @@ func TestPreview(t *testing.T) {
 
 func FuzzPlainText(f *testing.F) {
 	f.Add("<head><title>a</title></head>b<!-- c -->&amp;<p title='>'>")
+	f.Add("<script>if (a<b) '</x>'</script>&#x41&euro;&nope;<")
 	f.Fuzz(func(t *testing.T, s string) {
-		if got := PlainText(s); utf8.ValidString(s) && !utf8.ValidString(got) {
-			t.Errorf("%q: %q", s, got)
+		got, err := io.ReadAll(PlainText(strings.NewReader(s)))
+		if err != nil || utf8.ValidString(s) && !utf8.Valid(got) {
+			t.Errorf("%q: %q, %v", s, got, err)
+		}
+		again, err := io.ReadAll(PlainText(iotest.OneByteReader(strings.NewReader(s))))
+		if err != nil || !bytes.Equal(got, again) {
+			t.Errorf("%q: %q and, byte by byte, %q", s, got, again)
 		}
 	})
 }
