@@ -1,0 +1,266 @@
+package imap
+
+import (
+	"bytes"
+	"io"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/mailkeel/mailkeel/internal/header"
+	"github.com/mailkeel/mailkeel/internal/message"
+)
+
+// An extent is n bytes of a message, its prefix included, from off.
+type extent struct{ off, n int64 }
+
+// partial clips x to what the client asks for.
+func (x extent) partial(p *imap.SectionPartial) extent {
+	if p == nil {
+		return x
+	}
+	skip := min(p.Offset, x.n)
+	return extent{x.off + skip, min(p.Size, x.n-skip)}
+}
+
+// find returns the part that numbers name (RFC 9051, 6.4.5.1), and nil if there is
+// none.
+func find(root *message.Part, numbers []int) *message.Part {
+	p, inside := root, true // inside: p is a message, whose parts are numbered
+	for _, n := range numbers {
+		if !inside && p.Envelope != nil {
+			p, inside = &p.Parts[0], true
+		}
+		switch {
+		case len(p.Parts) > 0 && p.Envelope == nil:
+			if n > len(p.Parts) {
+				return nil
+			}
+			p = &p.Parts[n-1]
+		case !inside || n != 1: // only the body of a message is its part 1
+			return nil
+		}
+		inside = false
+	}
+	return p
+}
+
+// locate finds a section that is one extent.
+func (e *entry) locate(part []int, spec imap.PartSpecifier) (x extent, ok bool, err error) {
+	if len(part) == 0 && spec == imap.PartSpecifierNone {
+		return extent{0, e.msg.Size}, true, nil
+	}
+	root, err := e.structure()
+	if err != nil {
+		return extent{}, false, err
+	}
+	p := find(root, part)
+	if p != nil && len(part) > 0 && (spec == imap.PartSpecifierHeader || spec == imap.PartSpecifierText) {
+		if p.Envelope == nil {
+			return extent{}, false, nil // these are for messages
+		}
+		p = &p.Parts[0]
+	}
+	if p == nil {
+		return extent{}, false, nil
+	}
+	prefix := int64(len(e.cold.Prefix))
+	from, to := p.BodyStart+prefix, p.End+prefix
+	if spec == imap.PartSpecifierHeader || spec == imap.PartSpecifierMIME {
+		from, to = p.HeaderStart+prefix, p.BodyStart+prefix
+		if p == root {
+			from = 0
+		}
+	}
+	return extent{from, to - from}, true, nil
+}
+
+// open returns a reader of x.
+func (c *conn) open(e *entry, x extent) (io.ReadCloser, error) {
+	return c.access.OpenAt(c.ctx, *e.msg, e.cold.Prefix, x.off, x.n)
+}
+
+// writeSection writes the bytes of a section, after a space. One that is not there
+// is NIL.
+func (c *conn) writeSection(e *entry, s *imap.FetchItemBodySection) error {
+	x, ok, err := e.locate(s.Part, s.Specifier)
+	if err != nil {
+		return err
+	}
+	c.w.sp()
+	if !ok {
+		c.w.raw("NIL")
+		return nil
+	}
+	if len(s.HeaderFields)+len(s.HeaderFieldsNot) == 0 {
+		return c.writeExtent(e, x.partial(s.Partial), false)
+	}
+	keep := fieldFilter(s)
+	return c.writeDerived(s.Partial, false, func() (io.ReadCloser, error) {
+		rc, err := c.open(e, x)
+		if err != nil {
+			return nil, err
+		}
+		return readCloser{header.Select(rc, keep), rc}, nil
+	})
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// writeExtent streams x as a literal.
+func (c *conn) writeExtent(e *entry, x extent, binary bool) error {
+	if x.n == 0 {
+		c.w.string("")
+		return nil
+	}
+	rc, err := c.open(e, x)
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	c.w.announce(x.n, binary)
+	return c.w.copy(rc, x.n)
+}
+
+func (w *writer) announce(n int64, binary bool) {
+	if binary {
+		w.literal8(n)
+	} else {
+		w.literal(n)
+	}
+}
+
+// maxHeld is how much of a section is held in memory while its size is not known.
+const maxHeld = 32 << 10
+
+// writeDerived streams a section whose size is known only after reading it. If it is
+// more than a little it is read twice.
+func (c *conn) writeDerived(partial *imap.SectionPartial, binary bool, open func() (io.ReadCloser, error)) error {
+	rc, err := open()
+	if err != nil {
+		return err
+	}
+	held, err := io.ReadAll(io.LimitReader(rc, maxHeld))
+	size := int64(len(held))
+	if err == nil && size == maxHeld {
+		var more int64
+		more, err = io.Copy(io.Discard, rc)
+		size += more
+	}
+	rc.Close()
+	if err != nil {
+		return err
+	}
+	x := extent{0, size}.partial(partial)
+	switch {
+	case x.n == 0:
+		c.w.string("")
+		return nil
+	case x.off+x.n <= int64(len(held)):
+		c.w.announce(x.n, binary)
+		return c.w.copy(bytes.NewReader(held[x.off:x.off+x.n]), x.n)
+	}
+	if rc, err = open(); err != nil {
+		return err
+	}
+	defer rc.Close()
+	if _, err := io.CopyN(io.Discard, rc, x.off); err != nil {
+		return err
+	}
+	c.w.announce(x.n, binary)
+	return c.w.copy(rc, x.n)
+}
+
+// fieldFilter returns which fields HEADER.FIELDS and HEADER.FIELDS.NOT keep.
+func fieldFilter(s *imap.FetchItemBodySection) func([]byte) bool {
+	names, found := s.HeaderFields, true
+	if len(names) == 0 {
+		names, found = s.HeaderFieldsNot, false
+	}
+	set := make(map[string]bool, len(names))
+	longest := 0
+	for _, n := range names {
+		set[strings.ToLower(n)] = true
+		longest = max(longest, len(n))
+	}
+	low := make([]byte, 0, longest)
+	return func(name []byte) bool {
+		if len(name) > longest {
+			return !found
+		}
+		low = low[:0]
+		for _, b := range name {
+			if b >= 'A' && b <= 'Z' {
+				b += 'a' - 'A'
+			}
+			low = append(low, b)
+		}
+		return set[string(low)] == found
+	}
+}
+
+// sectionName writes the name of a section as the client did.
+func (w *writer) sectionName(s *imap.FetchItemBodySection, name string) {
+	w.raw(name)
+	if name != "BODY" {
+		return
+	}
+	w.byte('[')
+	w.numbers(s.Part)
+	if s.Specifier != imap.PartSpecifierNone {
+		if len(s.Part) > 0 {
+			w.byte('.')
+		}
+		w.raw(string(s.Specifier))
+	}
+	fields := s.HeaderFields
+	if len(fields) > 0 {
+		w.raw(".FIELDS")
+	} else if fields = s.HeaderFieldsNot; len(fields) > 0 {
+		w.raw(".FIELDS.NOT")
+	}
+	for i, f := range fields {
+		if w.sp(); i == 0 {
+			w.byte('(')
+		}
+		if strings.IndexFunc(f, func(r rune) bool { return r > 126 || !isAString(byte(r)) }) < 0 {
+			w.raw(f)
+		} else {
+			w.string(f)
+		}
+	}
+	if len(fields) > 0 {
+		w.byte(')')
+	}
+	w.byte(']')
+	w.origin(s.Partial)
+}
+
+// numbers writes "1.2.3".
+func (w *writer) numbers(part []int) {
+	for i, n := range part {
+		if i > 0 {
+			w.byte('.')
+		}
+		w.num(uint64(n))
+	}
+}
+
+// part writes "[1.2.3]".
+func (w *writer) part(part []int) {
+	w.byte('[')
+	w.numbers(part)
+	w.byte(']')
+}
+
+// origin writes where a partial section begins.
+func (w *writer) origin(p *imap.SectionPartial) {
+	if p != nil {
+		w.byte('<')
+		w.num(uint64(p.Offset))
+		w.byte('>')
+	}
+}
