@@ -20,6 +20,7 @@ package imap
 import (
 	"crypto/tls"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/mailkeel/mailkeel"
@@ -48,8 +49,15 @@ type Server struct {
 	MaxAppend int64
 	// MaxConns is how many connections are held at a time; zero means 10,000.
 	MaxConns int
-	// MaxPerIP is how many of them one address may have; zero means 200.
+	// MaxPerIP is how many of them one address may have, an IPv6 /64 counting
+	// as one; zero means 200.
 	MaxPerIP int
+	// Trusted addresses, and those of this machine, may have any number. Logins
+	// are limited for them too.
+	Trusted []netip.Prefix
+	// Proxies begin each connection with a PROXY header, which tells where the
+	// client is.
+	Proxies []netip.Prefix
 	// MaxPerAccount is how many of them may be logged in to one account; zero
 	// means 100.
 	MaxPerAccount int

@@ -23,9 +23,7 @@ func (c *conn) lsub(cmd *command) error {
 	if err != nil {
 		return err
 	}
-	exists := make(map[string]bool, len(folders))
 	for _, f := range folders {
-		exists[f.Name] = true
 		if f.Subscribed {
 			names = append(names, f.Name)
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +34,9 @@ type serverState struct {
 	wg       sync.WaitGroup
 }
 
+// loopback is this machine, and often a proxy that hides who the client is.
+var loopback = [...]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
 func (s *Server) init() {
 	s.state.once.Do(func() {
 		st := &s.state
@@ -41,6 +46,8 @@ func (s *Server) init() {
 		st.guard = guard.Guard{
 			MaxConns: s.MaxConns,
 			MaxPerIP: or(s.MaxPerIP, 200),
+			Exempt:   slices.Concat(s.Trusted, loopback[:]),
+			Proxies:  s.Proxies,
 			Refuse:   func() string { return "* BYE [UNAVAILABLE] Too many connections\r\n" },
 			// It bounds a write. Reads are bounded by the clock of s.
 			IdleTimeout: or(s.StallTimeout, 5*time.Minute),

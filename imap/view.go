@@ -253,6 +253,17 @@ func (vs *views) leave(v *view, c *conn) {
 	}
 }
 
+// safeRefresh is refresh for a goroutine that serves nobody in particular: what
+// panics for a session, too, is told there.
+func (v *view) safeRefresh() (s *snapshot, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s, err = nil, fmt.Errorf("imap: panic: %v", p)
+		}
+	}()
+	return v.refresh(context.Background())
+}
+
 // follow wakes those in IDLE when a hint came and something has changed since
 // told: one goroutine reads, however many wait. It listens before it reads for the
 // first time, so that no change falls between.
@@ -261,7 +272,7 @@ func (vs *views) follow(v *view, told *snapshot, quit chan struct{}) {
 	wake, stop := v.access.Wake(v.id)
 	defer stop()
 	for {
-		now, err := v.refresh(context.Background())
+		now, err := v.safeRefresh()
 		if err != nil || now != told {
 			told = now
 			vs.mu.Lock()
