@@ -1,6 +1,7 @@
 package mailtest_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 	"go.uber.org/goleak"
 
@@ -115,6 +117,20 @@ func TestFromSMTPToIMAP(t *testing.T) {
 		}
 		if d, err := c.Select("INBOX", nil).Wait(); err != nil || d.NumMessages != 1 {
 			t.Fatalf("%+v, %v", d, err)
+		}
+		whole := &imap.FetchItemBodySection{Peek: true}
+		got, err := c.Fetch(imap.SeqSetNum(1), &imap.FetchOptions{UID: true, Envelope: true, BodySection: []*imap.FetchItemBodySection{whole}}).Collect()
+		if err != nil || len(got) != 1 {
+			t.Fatal(got, err)
+		}
+		var want []byte
+		for _, m := range ms {
+			if m.Account == "ann@example.test" {
+				want = m.Raw
+			}
+		}
+		if b := got[0].FindBodySection(whole); !bytes.Equal(b, want) || got[0].Envelope.Subject != "hello" {
+			t.Errorf("IMAP gives %+v\n%s", got[0].Envelope, b)
 		}
 		if err := c.Logout().Wait(); err != nil {
 			t.Error(err)
