@@ -169,6 +169,9 @@ func (p *peer) startTLS() {
 
 func (p *peer) send(s string) {
 	p.t.Helper()
+	if s == "" {
+		return
+	}
 	if _, err := io.WriteString(p.conn, s); err != nil {
 		p.t.Fatal(err)
 	}
