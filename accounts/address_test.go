@@ -19,7 +19,7 @@ func TestCanonical(t *testing.T) {
 		"cafe\u0301@b\u00fccher.example":        "caf\u00e9@xn--bcher-kva.example",
 		"\u00c9ric@XN--BCHER-KVA.example":       "\u00e9ric@xn--bcher-kva.example",
 		"a@[127.0.0.1]":                         "a@[127.0.0.1]",
-		"a@[IPv6:2001:DB8::1]":                  "a@[ipv6:2001:db8::1]",
+		"a@[IPv6:2001:DB8::1]":                  "a@[IPv6:2001:db8::1]",
 		"a@localhost":                           "a@localhost",
 		"a_b@under_score.example":               "a_b@under_score.example",
 		strings.Repeat("a", 64) + "@x.org":      strings.Repeat("a", 64) + "@x.org",
@@ -78,7 +78,7 @@ func FuzzCanonical(f *testing.F) {
 		if again != c || err != nil {
 			t.Errorf("%q is %q and then %q, %v", s, c, again, err)
 		}
-		if strings.ContainsAny(c, "\r\n\x00") || c != "postmaster" && accounts.DomainOf(c) == "" {
+		if strings.ContainsAny(c, "\r\n\x00") || c != "postmaster" && !strings.Contains(c, "@") {
 			t.Errorf("%q is %q", s, c)
 		}
 	})

@@ -171,10 +171,10 @@ func (r *resolver) follow(addr string, depth int) error {
 	case err != nil:
 		return r.miss(addr, depth)
 	case far != nil:
-		t := Target{Addr: Join(given, domain)}
+		t := Target{Addr: join(given, domain)}
 		return r.add(t, t)
 	}
-	key := Join(fold(given), domain)
+	key := join(fold(given), domain)
 	if led, again := r.seen[key]; again {
 		if led {
 			r.hits++
@@ -191,11 +191,11 @@ func (r *resolver) follow(addr string, depth int) error {
 // local follows an address of a domain that is ours.
 func (r *resolver) local(given string, d Domain, depth int) error {
 	local, folder := fold(given), ""
-	addr := Join(local, d.Name)
+	addr := join(local, d.Name)
 	e, err := r.table.Entry(r.ctx, addr)
 	if base, _, plus := strings.Cut(local, "+"); plus && base != "" && errors.Is(err, ErrNoUser) {
 		_, folder, _ = strings.Cut(given, "+")
-		e, err = r.table.Entry(r.ctx, Join(base, d.Name))
+		e, err = r.table.Entry(r.ctx, join(base, d.Name))
 	}
 	switch {
 	case errors.Is(err, ErrNoUser) && r.fallback:
@@ -237,7 +237,7 @@ func (r *resolver) others(local string, d Domain, depth int) error {
 			return err
 		}
 	}
-	addr := Join(local, d.Name)
+	addr := join(local, d.Name)
 	if local != "postmaster" {
 		return r.miss(addr, depth)
 	}

@@ -82,7 +82,7 @@ func (d *Directory) PutAlias(ctx context.Context, a accounts.Alias) error {
 			return err
 		}
 	}
-	name := accounts.DomainOf(addr)
+	name := domainOf(addr)
 	return d.db.Update(ctx, func(c sqldb.Conn) error {
 		t := table{c}
 		if _, err := t.Domain(ctx, name); err != nil {

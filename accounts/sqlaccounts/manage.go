@@ -20,7 +20,7 @@ const maxList = 1000
 // address returns the canonical form of an address with a domain.
 func address(addr string) (string, error) {
 	c, err := accounts.Canonical(addr)
-	if err == nil && accounts.DomainOf(c) == "" {
+	if err == nil && domainOf(c) == "" {
 		err = fmt.Errorf("%w: %.100q", accounts.ErrBadAddress, addr)
 	}
 	return c, err
@@ -77,7 +77,7 @@ func (d *Directory) Account(ctx context.Context, key string) (a accounts.Account
 // it.
 func claim(ctx context.Context, c sqldb.Conn, addr string, id mailkeel.AccountID) error {
 	t := table{c}
-	name := accounts.DomainOf(addr)
+	name := domainOf(addr)
 	if _, err := t.Domain(ctx, name); err != nil {
 		return fmt.Errorf("%w: %s", err, name)
 	}
@@ -111,7 +111,7 @@ func (d *Directory) CreateAccount(ctx context.Context, a accounts.Account, passw
 		}
 		return c.Exec(`INSERT INTO accounts_account (id, rev, address, domain, name, disabled, quota, sendas, adminof,
 			phc, salt, iterations, storedkey, serverkey) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			string(a.ID), a.Address, accounts.DomainOf(a.Address), a.Name, a.Disabled, a.Quota, list(a.SendAs), list(a.AdminOf),
+			string(a.ID), a.Address, domainOf(a.Address), a.Name, a.Disabled, a.Quota, list(a.SendAs), list(a.AdminOf),
 			phc, keys.Salt, keys.Iterations, keys.StoredKey, keys.ServerKey)
 	})
 	if err != nil {
@@ -145,7 +145,7 @@ func (d *Directory) UpdateAccount(ctx context.Context, id mailkeel.AccountID, fn
 		err = d.db.Update(ctx, func(c sqldb.Conn) error {
 			err := c.Exec(`UPDATE accounts_account SET rev = rev + 1, address = ?, domain = ?, name = ?, disabled = ?, quota = ?,
 				sendas = ?, adminof = ? WHERE id = ? AND rev = ?`,
-				a.Address, accounts.DomainOf(a.Address), a.Name, a.Disabled, a.Quota, list(a.SendAs), list(a.AdminOf), string(id), rev)
+				a.Address, domainOf(a.Address), a.Name, a.Disabled, a.Quota, list(a.SendAs), list(a.AdminOf), string(id), rev)
 			if errors.Is(err, sqldb.ErrUnique) { // another account has the address
 				return fmt.Errorf("%w: %s", accounts.ErrExists, a.Address)
 			}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/internal/addr"
 	"github.com/mailkeel/mailkeel/internal/sqldb"
 )
 
@@ -108,4 +109,9 @@ func (t table) First(_ context.Context, domain string) (accounts.Account, error)
 func (t table) ByID(_ context.Context, id mailkeel.AccountID) (accounts.Account, error) {
 	a, _, err := t.account(`WHERE id = ?`, string(id))
 	return a, err
+}
+
+func domainOf(address string) string {
+	_, d := addr.Split(address)
+	return d
 }

@@ -150,7 +150,7 @@ func (d *Directory) addAddress(addr string, e accounts.Entry) error {
 	if err != nil {
 		return err
 	}
-	name := accounts.DomainOf(addr)
+	name := domainOf(addr)
 	if name == "" { // postmaster alone
 		return fmt.Errorf("%w: %s", accounts.ErrBadAddress, addr)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/internal/addr"
 )
 
 // table is an index as an accounts.Table.
@@ -33,7 +34,7 @@ func (t table) Entry(_ context.Context, addr string) (accounts.Entry, error) {
 
 func (t table) First(_ context.Context, domain string) (accounts.Account, error) {
 	for _, r := range t.x.rows {
-		if !r.Disabled && accounts.DomainOf(r.Address) == domain {
+		if !r.Disabled && domainOf(r.Address) == domain {
 			return r.Account, nil
 		}
 	}
@@ -45,4 +46,9 @@ func (t table) ByID(_ context.Context, id mailkeel.AccountID) (accounts.Account,
 		return r.Account, nil
 	}
 	return accounts.Account{}, accounts.ErrNoUser
+}
+
+func domainOf(address string) string {
+	_, d := addr.Split(address)
+	return d
 }
