@@ -1,0 +1,5 @@
+//go:build !race
+
+package sqlqueue_test
+
+const many = 100_000
