@@ -131,18 +131,17 @@ func (w *wire) end(err error, last bool) ([]byte, error) {
 		return nil, nil
 	}
 	results, err := tx.receive(sp)
-	switch {
-	case err != nil || !w.c.s.LMTP || !last:
+	if !w.c.s.LMTP || !last {
 		w.say(tx.answer(err, results))
-	default:
-		for _, g := range tx.given {
-			own := make([]mailkeel.Result, 0, len(g.rcpts))
-			if results != nil {
-				for _, i := range g.rcpts {
+	} else {
+		for _, g := range tx.given { // RFC 2033, 4.2
+			var own []mailkeel.Result
+			for _, i := range g.rcpts {
+				if results != nil {
 					own = append(own, results[i])
 				}
 			}
-			w.say(tx.answer(nil, own))
+			w.say(tx.answer(err, own))
 		}
 	}
 	tx.done(results)

@@ -148,9 +148,15 @@ func (s *spool) pass(p []byte) {
 				s.put(s.part)
 			}
 			s.part, run = s.part[:0], end
-		} else if !s.field(line) {
-			s.put(p[run:at])
-			run = end
+		} else {
+			if line[0]|0x20 == 'a' { // field may put it itself
+				s.put(p[run:at])
+				run = at
+			}
+			if !s.field(line) {
+				s.put(p[run:at])
+				run = end
+			}
 		}
 		s.headBytes(end - at)
 		at = end
