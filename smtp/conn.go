@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -30,10 +29,10 @@ type conn struct {
 
 	restarted bool // TLS was started, and the engine begins again
 	// origin is as of now; who keeps it makes a copy.
-	origin  mailkeel.Origin
-	chain   *filter.Chain
-	closers []io.Closer
-	verdict filter.Verdict // of the connection stage
+	origin     mailkeel.Origin
+	chain      *filter.Chain
+	endFilters func() error
+	verdict    filter.Verdict // of the connection stage
 
 	badRcpts, badAuths int
 	busy               bool     // in a transaction
@@ -60,10 +59,7 @@ func (s *Server) handle(g *guard.Conn) {
 	if s.Reverse != nil && c.origin.Addr.IsValid() {
 		c.rdns = c.reverse()
 	}
-	if err := c.openFilters(); err != nil {
-		c.w.say("421 4.3.0 " + s.Hostname + " cannot check mail now")
-		return
-	}
+	c.openFilters()
 	if refuse := c.connected(); refuse != nil {
 		e := toWire(refuse, "")
 		c.log().Info("smtp: connection refused", "reply", refuse.Reply())
@@ -100,8 +96,10 @@ func (c *conn) restart() error {
 
 // close ends the connection. The engine calls it through wire.
 func (c *conn) close() error {
-	for _, cl := range c.closers {
-		cl.Close()
+	if c.endFilters != nil {
+		if err := c.endFilters(); err != nil {
+			c.log().Warn("smtp: cannot close filters", "err", err)
+		}
 	}
 	if top := c.w.conn(); top != nil && top != net.Conn(c.g) {
 		top.Close() // says so to the peer, and closes c.g
@@ -125,7 +123,7 @@ func (c *conn) connected() *mailkeel.Error {
 	o := c.origin
 	ctx, cancel := c.context()
 	defer cancel()
-	c.verdict = c.chain.Run(ctx, filter.Conn, &filter.Transaction{Origin: &o})
+	c.verdict = c.chain.Run(ctx, filter.Conn, &filter.Transaction{Origin: &o, Trusted: c.trusted})
 	return c.verdict.Refuse
 }
 

@@ -1,53 +1,21 @@
 package smtp
 
 import (
-	"io"
 	"slices"
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/filter"
 )
 
-// openFilters replaces each filter that keeps state for a connection by one of
-// its own.
-func (c *conn) openFilters() error {
-	all := c.s.Filters
-	if all == nil {
-		return nil
+// openFilters gives the filters that keep state for a connection one of its own.
+func (c *conn) openFilters() {
+	if c.chain == nil {
+		return
 	}
-	own := false
-	for _, g := range all.Groups {
-		own = own || slices.ContainsFunc(g, func(f filter.Filter) bool { _, ok := f.(filter.SessionFilter); return ok })
-	}
-	if !own {
-		return nil
-	}
-	chain := *all
-	chain.Groups = make([][]filter.Filter, len(all.Groups))
 	ctx, cancel := c.context()
 	defer cancel()
-	for i, g := range all.Groups {
-		for _, f := range g {
-			if sf, ok := f.(filter.SessionFilter); ok {
-				o := c.origin
-				one, err := sf.NewSession(ctx, &o)
-				if err != nil {
-					c.log().Warn("smtp: no filter session", "filter", f.Name(), "err", err)
-					if all.OnError != nil && all.OnError(f, err) != nil {
-						return err
-					}
-					continue
-				}
-				if cl, ok := one.(io.Closer); ok {
-					c.closers = append(c.closers, cl)
-				}
-				f = one
-			}
-			chain.Groups[i] = append(chain.Groups[i], f)
-		}
-	}
-	c.chain = &chain
-	return nil
+	o := c.origin
+	c.chain, c.endFilters = c.chain.Session(ctx, &o)
 }
 
 // judge asks the filters about a stage of the transaction and adds what they say
@@ -81,7 +49,7 @@ func (tx *transaction) judge(stage filter.Stage, rcpt *mailkeel.Recipient, conte
 func (tx *transaction) seen(rcpt *mailkeel.Recipient, content mailkeel.Content) *filter.Transaction {
 	env := tx.env
 	env.Rcpts = slices.Clip(env.Rcpts)
-	return &filter.Transaction{Origin: env.Origin, Env: &env, Rcpt: rcpt, Content: content, Results: tx.verdict.Results, Score: tx.verdict.Score}
+	return &filter.Transaction{Origin: env.Origin, Trusted: tx.c.trusted, Env: &env, Rcpt: rcpt, Content: content, Results: tx.verdict.Results, Score: tx.verdict.Score}
 }
 
 // done tells the filters how the transaction ended, once.
