@@ -1,0 +1,179 @@
+package imap
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/internal/testclock"
+)
+
+// A script is a client that has said all it will say.
+type script struct {
+	net.Conn
+	io.Reader
+	out bytes.Buffer
+}
+
+func (s *script) Read(p []byte) (int, error)  { return s.Reader.Read(p) }
+func (s *script) Write(p []byte) (int, error) { return s.out.Write(p) }
+func (s *script) Close() error                { return nil }
+func (s *script) Wake()                       {}
+
+// anyone lets everybody with the password "secret" in, without work.
+type anyone struct{}
+
+func (anyone) Authenticate(_ context.Context, a accounts.Attempt) (accounts.Login, error) {
+	if a.Password != "secret" {
+		return accounts.Login{}, accounts.ErrBadCredentials
+	}
+	return accounts.Login{Account: "a1"}, nil
+}
+
+// converse serves a client that says all of in, and returns what it was told.
+func converse(t testing.TB, s *Server, in string) string {
+	s.init()
+	sc := &script{Reader: strings.NewReader(in)}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c := &conn{srv: s, low: sc, net: sc, ctx: ctx, log: s.logger(), remote: netip.MustParseAddr("127.0.0.1")}
+	c.w.w = c.net
+	c.in = newInput(c, &c.w)
+	c.serve()
+	return sc.out.String()
+}
+
+// notPanic fails the test when something logs a panic.
+type notPanic struct {
+	slog.Handler
+	t testing.TB
+}
+
+func (h notPanic) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h notPanic) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h notPanic) Handle(_ context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelError {
+		var sb strings.Builder
+		r.Attrs(func(a slog.Attr) bool { fmt.Fprintf(&sb, "%s=%v\n", a.Key, a.Value); return true })
+		h.t.Errorf("%s: %s", r.Message, sb.String())
+	}
+	return nil
+}
+
+var announced = regexp.MustCompile(`~?\{([0-9]+)\}$`)
+
+// wellFormed checks that what a server says is a sequence of responses: lines that
+// begin with "* ", "+ " or a tag that the client sent, with their literals.
+func wellFormed(t testing.TB, in, out string) {
+	rest := out
+	for rest != "" {
+		begin := rest
+		for {
+			line, after, ok := strings.Cut(rest, "\r\n")
+			if !ok || strings.ContainsAny(line, "\r\n\x00") {
+				t.Fatalf("line without end, or with a control character: %q", line)
+			}
+			rest = after
+			m := announced.FindStringSubmatch(line)
+			if m == nil {
+				break
+			}
+			n, err := strconv.Atoi(m[1])
+			if err != nil || n > len(rest) {
+				t.Fatalf("literal of %s, and %d bytes are left", m[1], len(rest))
+			}
+			rest = rest[n:]
+		}
+		tag, _, ok := strings.Cut(begin, " ")
+		if !ok || tag != "*" && tag != "+" && !strings.Contains(in, tag) {
+			t.Fatalf("%.100q is no response", begin)
+		}
+	}
+}
+
+func fuzzSession(f *testing.F, preamble string, seeds ...string) {
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		s := &Server{
+			Hostname: "h", Store: newStore(), Auth: anyone{}, InsecureAuth: true, MaxAppend: 10_000,
+			Clock: new(testclock.Clock), Logger: slog.New(notPanic{t: t}),
+		}
+		put(t, s.Store, "a1", inbox, "Subject: one\nTo: x\n\nhello\n", `\Seen`)
+		put(t, s.Store, "a1", inbox, "Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b\n\ntwo\n--b--\n", "kw")
+		in = preamble + in
+		wellFormed(t, in, converse(t, s, in))
+		s.Close()
+	})
+}
+
+const (
+	loginPreamble  = "p LOGIN a secret\r\n"
+	selectPreamble = loginPreamble + "q SELECT INBOX\r\n"
+)
+
+// FuzzEarly is a session before login.
+func FuzzEarly(f *testing.F) {
+	fuzzSession(f, "",
+		"a CAPABILITY\r\nb NOOP\r\nc LOGOUT\r\n",
+		"a LOGIN {1}\r\na {6+}\r\nsecret\r\nb NOOP\r\n",
+		"a AUTHENTICATE PLAIN AGEAc2VjcmV0\r\n",
+		"a AUTHENTICATE LOGIN\r\nYQ==\r\nc2VjcmV0\r\n",
+		"a AUTHENTICATE PLAIN\r\n*\r\n",
+		"a ID (\"name\" \"x\" \"version\" NIL)\r\n",
+		"a STARTTLS\r\nb LOGIN a secret\r\n",
+		"a LOGIN {5000+}\r\nx\r\n", "a LOGIN {99999999999999999999}\r\n", "a LOGIN {-1}\r\n", "a APPEND INBOX {10}\r\n",
+		"\r\n\r\n* x\r\n+ y\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "a \x00\r\n", "a LOGIN \"\\\"\" \"\"\n",
+	)
+}
+
+// FuzzLoggedIn is a session without a mailbox.
+func FuzzLoggedIn(f *testing.F) {
+	fuzzSession(f, loginPreamble,
+		"a ENABLE IMAP4rev2 UTF8=ACCEPT\r\nb LIST \"\" *\r\n",
+		"a CREATE &U,BTFw-/x (USE (\\Sent))\r\nb LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (% *) RETURN (STATUS (MESSAGES SIZE) CHILDREN)\r\nc DELETE &U,BTFw-\r\n",
+		"a RENAME INBOX \"x\\\"y\"\r\nb LSUB \"\" %\r\nc SUBSCRIBE x\r\nd UNSUBSCRIBE x\r\n",
+		"a STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE APPENDLIMIT RECENT)\r\n",
+		"a APPEND INBOX (\\Seen kw) \"17-Jul-1996 02:44:25 -0700\" {5+}\r\nhello\r\n",
+		"a APPEND INBOX UTF8 (~{5+}\r\nhello)\r\n", "a APPEND nowhere {5+}\r\nhello\r\n", "a APPEND INBOX {3+}\r\nabc {3+}\r\ndef\r\n",
+		"a NAMESPACE\r\nb EXAMINE INBOX\r\nc CLOSE\r\nd SELECT INBOX\r\ne UNSELECT\r\n",
+		"a CREATE {4}\r\na\r\nb\r\n", "a LIST ((((((\r\n", "a LIST \"\" "+strings.Repeat("*%", 500)+"\r\n",
+		"a IDLE\r\nDONE\r\n",
+	)
+}
+
+// FuzzSelected is a session with a mailbox.
+func FuzzSelected(f *testing.F) {
+	fuzzSession(f, selectPreamble,
+		"a STORE 1:* +FLAGS (\\Deleted x)\r\nb EXPUNGE\r\n",
+		"a UID STORE 1,2 FLAGS.SILENT \\Seen\r\nb NOOP\r\n",
+		"a CREATE x\r\nb COPY * x\r\nc UID MOVE 1:* x\r\nd CHECK\r\n",
+		"a UID EXPUNGE 1:*\r\nb CLOSE\r\nc SELECT INBOX\r\n",
+		"a FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY)\r\n",
+		"a UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (To Subject)] BODY[1.MIME]<0.10> BINARY.PEEK[1] BINARY.SIZE[2])\r\n",
+		"a FETCH 1 ALL\r\nb FETCH 2 FULL\r\nc FETCH 1 (RFC822.HEADER RFC822.TEXT RFC822)\r\n",
+		"a SEARCH RETURN (MIN MAX COUNT ALL SAVE) OR SEEN NOT (SUBJECT one BODY hello)\r\nb FETCH $ FLAGS\r\n",
+		"a UID SEARCH CHARSET UTF-8 TEXT {5+}\r\nhello SINCE 1-Feb-1994 LARGER 5 KEYWORD kw 1:*\r\n",
+		"a SEARCH "+strings.Repeat("NOT ", 60)+"SEEN\r\n", "a SEARCH "+strings.Repeat("(", 60)+"\r\n", "a SEARCH "+strings.Repeat("OR ", 60)+"\r\n",
+		"a STORE 4294967295:*,* -FLAGS ()\r\n", "a COPY 0 INBOX\r\n",
+	)
+}
+
+// FuzzIdle is a session in IDLE.
+func FuzzIdle(f *testing.F) {
+	fuzzSession(f, selectPreamble+"i IDLE\r\n",
+		"DONE\r\na NOOP\r\n", "done\r\n", "DONE {5+}\r\nhello\r\n", "a NOOP\r\nDONE\r\n", "\r\n", "DONE", strings.Repeat("DONE", 5000)+"\r\na NOOP\r\n",
+	)
+}
