@@ -1,0 +1,84 @@
+package queue
+
+import (
+	"context"
+	"slices"
+)
+
+// hand puts fresh items and gives them to workers at once, as far as there are
+// some free and the limits of the routes allow. It reports whether it put them.
+//
+// The lease is written in the step that stores the items: if the process dies now,
+// they are due again when it runs out.
+func (q *Queue) hand(ctx context.Context, items []Item) (bool, error) {
+	p, ok := q.Backend.(LeasingPutter)
+	if !ok {
+		return false, nil
+	}
+	routes, skip := q.reserve(items)
+	if len(routes) == 0 {
+		return false, nil
+	}
+	leases, err := p.PutLeased(ctx, Want{Now: q.now(), TTL: q.ttl(), Max: q.batch(), Skip: skip}, items...)
+	all := q.handed(ctx, routes, leases)
+	leased := 0
+	for _, l := range leases {
+		leased += len(l.Items)
+	}
+	if err != nil || !all || leased < len(items) {
+		q.kick() // others may have their turn, or a timer is to be set
+	}
+	return true, err
+}
+
+// reserve counts a transaction for each route of items that may have one now.
+func (q *Queue) reserve(items []Item) (routes, skip []string) {
+	q.state.mu.Lock()
+	defer q.state.mu.Unlock()
+	now := q.now()
+	full, free := q.full(), q.workers()-q.inFlight()
+	for _, it := range items {
+		r := it.Route
+		if slices.Contains(routes, r) || slices.Contains(skip, r) {
+			continue
+		}
+		if q.state.run == nil || full[r] || len(routes) >= free || it.Held || it.Due.After(now) {
+			skip = append(skip, r)
+			continue
+		}
+		routes = append(routes, r)
+	}
+	for _, r := range routes {
+		if q.state.reserved == nil {
+			q.state.reserved = map[string]int{}
+		}
+		q.state.reserved[r]++
+	}
+	return routes, skip
+}
+
+// handed turns reservations into transactions. It reports whether Run has not
+// ended in between.
+func (q *Queue) handed(ctx context.Context, routes []string, leases []Lease) bool {
+	q.state.mu.Lock()
+	for _, r := range routes {
+		if q.state.reserved[r]--; q.state.reserved[r] == 0 {
+			delete(q.state.reserved, r)
+		}
+	}
+	on := q.state.run != nil
+	if on {
+		for _, l := range leases {
+			q.start(l)
+		}
+	}
+	q.state.mu.Unlock()
+	if !on { // nobody works on them: due again at once
+		for _, l := range leases {
+			if err := q.Backend.Settle(context.WithoutCancel(ctx), l.ID, Settlement{Now: q.now()}); err != nil {
+				q.logger().Error("queue: lease not given back", "lease", l.ID, "err", err)
+			}
+		}
+	}
+	return on
+}
