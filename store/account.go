@@ -1,10 +1,22 @@
 package store
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
+
+const maxObjectName = 255 // bytes of a Kind or ID
 
 // PutObject writes an object, or its tombstone, and returns its ModSeq. A Blob
-// must be young.
+// must be young. ErrInvalid without a Kind or an ID, or if one is longer than 255
+// bytes; ErrLimit if Data are larger than MaxObject.
 func (s *Store) PutObject(ctx context.Context, o Object) (seq ModSeq, err error) {
+	switch {
+	case o.Kind == "" || o.ID == "" || len(o.Kind) > maxObjectName || len(o.ID) > maxObjectName:
+		return 0, fmt.Errorf("%w: object %.64q of kind %.64q", ErrInvalid, o.ID, o.Kind)
+	case len(o.Data) > s.maxObject():
+		return 0, fmt.Errorf("%w: an object of %d bytes", ErrLimit, len(o.Data))
+	}
 	err = s.update(ctx, only(o.Account), func(w *work) error {
 		acc, err := w.account(o.Account)
 		if err != nil {

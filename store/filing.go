@@ -30,9 +30,6 @@ func (f *filing) add(m Message, c Cold, keys []ThreadKey) (err error) {
 	if m.Saved = w.now; m.Received.IsZero() {
 		m.Received = w.now
 	}
-	if m.Thread != 0 {
-		keys = nil
-	}
 	c.Account, c.ID = dst.Account, 0
 	w.add(dst, &m, 1)
 	f.rows, f.cold, f.keys = append(f.rows, m), append(f.cold, c), append(f.keys, keys)
@@ -72,9 +69,8 @@ func (f *filing) thread(ask []ThreadKey) error {
 	for i := range f.rows {
 		m := &f.rows[i]
 		for _, k := range f.keys[i] {
-			if t, ok := known[k]; ok {
+			if t, ok := known[k]; ok && m.Thread == 0 {
 				m.Thread = t
-				break
 			}
 		}
 		if err := f.w.PutMessages(f.rows[i : i+1]); err != nil {

@@ -80,7 +80,7 @@ func (w *work) account(id AccountID) (*workAccount, error) {
 	if acc == nil {
 		return nil, errors.New("store: account is not locked")
 	}
-	if acc.Deleted {
+	if acc.Deleted || id == "" {
 		return nil, ErrNotFound
 	}
 	return acc, nil

@@ -413,6 +413,14 @@ func testObjects(b *bench) {
 	if seq != b.account("ann").ModSeq {
 		b.Errorf("written at %d, the account is at %d", seq, b.account("ann").ModSeq)
 	}
+	long := strings.Repeat("x", 256)
+	for _, o := range []store.Object{{Kind: "k"}, {ID: "1"}, {Kind: long, ID: "1"}, {Kind: "k", ID: long}} {
+		_, err := ann.PutObject(b.Context(), o)
+		b.is(err, store.ErrInvalid, fmt.Sprintf("writing object %.5q of kind %.5q", o.ID, o.Kind))
+	}
+	b.MaxObject = 10
+	_, err = ann.PutObject(b.Context(), store.Object{Kind: "k", ID: "1", Data: make([]byte, 11)})
+	b.is(err, store.ErrLimit, "writing a large object")
 	if os, err := bob.Objects(b.Context(), store.ObjectQuery{}); err != nil || len(os) != 0 {
 		b.Errorf("bob sees %+v, %v", os, err)
 	}

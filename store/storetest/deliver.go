@@ -33,9 +33,10 @@ func testOutcomes(b *bench) {
 	}
 	out, err := b.Deliver(b.Context(), store.Delivery{
 		Blob:    blob.Info{Size: 11},
-		Targets: []store.Target{{Account: "bob"}, {Account: "ann"}, {Account: "nobody"}},
+		Targets: []store.Target{{Account: "bob"}, {Account: "ann"}, {Account: "nobody"}, {Account: ""}},
 	})
 	b.must(err)
+	b.is(out[3].Err, store.ErrNotFound, "delivery to no account")
 	if !errors.Is(out[0].Err, store.ErrOverQuota) || out[1].Err != nil || !errors.Is(out[2].Err, store.ErrNotFound) {
 		b.Errorf("got %+v, want over quota, placed, not found", out)
 	}

@@ -55,6 +55,13 @@ func testThreads(b *bench) {
 	if len(ms) != 3 || ms[0].Thread != reply.Thread || ms[1].Thread != store.ThreadID(ms[1].ID) || ms[2].Thread != ms[1].Thread {
 		b.Errorf("appended %+v", ms)
 	}
+	d := store.Delivery{Blob: info, Targets: []store.Target{{Account: "ann", Thread: 12345}}}
+	d.Cold, err = b.Parse(b.Context(), b.blob("Subject: told\r\nMessage-ID: <30@x>\r\n\r\n"))
+	b.must(err)
+	b.place(d)
+	if m := b.mail("ann", "Subject: Re: told", "In-Reply-To: <30@x>"); m.Thread != 12345 {
+		b.Errorf("a reply to what was put in thread 12345 is in %d", m.Thread)
+	}
 	if none := b.mail("ann", "Subject: Dinner"); none.Thread == one.Thread {
 		b.Error("a subject alone joined a thread")
 	}
