@@ -71,15 +71,16 @@ func (in *input) readLine(limit int) (line []byte, lit literal, cut bool, err er
 		in.long = nil // one long command does not cost memory for ever
 	}
 	in.long = in.long[:0]
-	var tail []byte // the end of what is skipped
+	var end [64]byte // of what is skipped
+	tail := end[:0]
 	skipped := 0
 	for {
 		b, err := in.br.ReadSlice('\n')
 		if err != nil && err != bufio.ErrBufferFull {
 			return nil, literal{}, false, err
 		}
-		end := err == nil
-		if end && len(in.long) == 0 && skipped == 0 { // the usual case: no copy
+		whole := err == nil
+		if whole && len(in.long) == 0 && skipped == 0 { // the usual case: no copy
 			b = trimCRLF(b)
 			if len(b) <= limit {
 				return b, findLiteral(b), false, nil
@@ -95,13 +96,12 @@ func (in *input) readLine(limit int) (line []byte, lit literal, cut bool, err er
 		if len(b) > room {
 			cut = true
 			skipped += len(b) - room
-			tail = append(tail, b...)
-			tail = tail[max(0, len(tail)-64):]
+			tail = append(end[:0], keepLast(tail, b, len(end))...)
 		}
 		if skipped > maxSkip {
 			return nil, literal{}, true, bye("", "Command line is too long")
 		}
-		if !end {
+		if !whole {
 			continue
 		}
 		if cut {
@@ -113,6 +113,15 @@ func (in *input) readLine(limit int) (line []byte, lit literal, cut bool, err er
 		line = trimCRLF(in.long)
 		return line, findLiteral(line), false, nil
 	}
+}
+
+// keepLast returns the last n bytes of a and b together.
+func keepLast(a, b []byte, n int) []byte {
+	if len(b) >= n {
+		return b[len(b)-n:]
+	}
+	a = a[max(0, len(a)+len(b)-n):]
+	return append(a[:len(a):len(a)], b...)
 }
 
 func trimCRLF(b []byte) []byte {

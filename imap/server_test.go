@@ -42,9 +42,16 @@ func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return ni
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "unix"} }
 
 func (p *pipes) dial(t *testing.T) *peer {
+	c := p.bare()
+	c.t, c.br = t, bufio.NewReader(c.Conn)
+	return c
+}
+
+// bare is dial without a buffer, for tests that count memory.
+func (p *pipes) bare() *peer {
 	a, b := net.Pipe()
 	p.ch <- b
-	return &peer{t, a, bufio.NewReader(a)}
+	return &peer{Conn: a}
 }
 
 // bubble runs a server in virtual time.

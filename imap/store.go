@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -39,14 +40,56 @@ func (c *conn) store(cmd *command) error {
 	if err != nil {
 		return err
 	}
-	c.sel.note(changed)
 	if silent {
+		c.sel.note(c.sel.expected(change, changed))
 		return nil
 	}
+	c.sel.note(changed)
 	for seq, r := range c.sel.snap.all(spans) {
 		c.fetchFlags(seq, r, cmd.uid)
 	}
 	return nil
+}
+
+// expected returns those messages whose flags are what the client makes them by
+// what it was told and by its STORE. Of the others it hears even after .SILENT
+// (RFC 9051, 6.4.6): somebody else has changed them.
+func (s *selection) expected(change store.FlagChange, ms []store.Message) (out []store.Message) {
+	type step struct{ was, is flagSet }
+	known := map[step]bool{}
+	for _, m := range ms {
+		pos, ok := s.snap.find(m.UID)
+		if !ok {
+			continue
+		}
+		k := step{s.snap.at(pos).flags, joinFlags(m.Flags)}
+		right, seen := known[k]
+		if !seen {
+			right = leadsTo(k.was, change, m.Flags)
+			known[k] = right
+		}
+		if right {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// leadsTo reports whether change makes flags of was.
+func leadsTo(was flagSet, change store.FlagChange, flags []string) bool {
+	has := func(list []string, f string) bool {
+		return slices.ContainsFunc(list, func(x string) bool { return strings.EqualFold(x, f) })
+	}
+	var want []string
+	if !change.Replace {
+		want = slices.DeleteFunc(strings.Fields(was.Value()), func(f string) bool { return has(change.Remove, f) })
+	}
+	for _, f := range change.Add {
+		if !has(want, f) {
+			want = append(want, f)
+		}
+	}
+	return len(want) == len(flags) && !slices.ContainsFunc(want, func(f string) bool { return !has(flags, f) })
 }
 
 // storeOp reads what to do with flags: FLAGS, +FLAGS or -FLAGS, perhaps .SILENT.
