@@ -174,6 +174,9 @@ func setFlag(f *flag.Flag, v any) error {
 		}
 		return f.Value.Set(v)
 	case int64:
+		if isBool {
+			return errors.New("it is true or false")
+		}
 		return f.Value.Set(strconv.FormatInt(v, 10))
 	case []any:
 		if f.Name != "domain" && f.Name != "account" && f.Name != "trusted" {

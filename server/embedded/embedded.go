@@ -27,9 +27,10 @@ import (
 	"github.com/mailkeel/mailkeel/accounts/sqlaccounts"
 	"github.com/mailkeel/mailkeel/internal/certs"
 	"github.com/mailkeel/mailkeel/internal/sqldb"
+	"github.com/mailkeel/mailkeel/internal/vfs"
 	"github.com/mailkeel/mailkeel/queue/sqlqueue"
 	"github.com/mailkeel/mailkeel/server"
-	"github.com/mailkeel/mailkeel/store/blob"
+	"github.com/mailkeel/mailkeel/store/blob/fileblob"
 	"github.com/mailkeel/mailkeel/store/sqlstore"
 )
 
@@ -46,13 +47,15 @@ type Options struct {
 	MustExist bool
 	Clock     mailkeel.Clock // nil means real time
 	Logger    *slog.Logger   // nil means discard
+
+	fs vfs.FS // nil means that of the machine
 }
 
 // A Home is an open directory. Its parts are used until Close.
 type Home struct {
 	Dir      string
 	Store    *sqlstore.Backend
-	Blobs    blob.Store
+	Blobs    *fileblob.Store
 	Queue    *sqlqueue.Backend
 	KV       *sqlstore.KV
 	Accounts *sqlaccounts.Directory
@@ -65,7 +68,10 @@ type Home struct {
 // Open opens a directory and makes it if it is missing, for the owner of the
 // process alone. ErrInUse if another process owns it; then nothing was touched.
 func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
-	if err := prepare(dir, o.MustExist); err != nil {
+	if o.fs == nil {
+		o.fs = vfs.OS{}
+	}
+	if err := prepare(o.fs, dir, o.MustExist); err != nil {
 		return nil, err
 	}
 	h = &Home{Dir: dir, o: o}
@@ -78,13 +84,13 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 	if h.lock, err = lock(dir); err != nil {
 		return h, err
 	}
-	if err := checkVersion(dir); err != nil {
+	if err := checkVersion(o.fs, dir); err != nil {
 		return h, err
 	}
 	if h.db, err = sqldb.OpenSQLite(filepath.Join(dir, "mail.db"), sqldb.Options{}); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
 	}
-	if h.Blobs, err = openBlobs(filepath.Join(dir, "blobs"), o); err != nil {
+	if h.Blobs, err = fileblob.Open(filepath.Join(dir, "blobs"), fileblob.Options{FS: o.fs, Clock: o.Clock}); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
 	}
 	if h.Store, err = sqlstore.New(ctx, h.db); err != nil {
@@ -127,19 +133,19 @@ func (h *Home) Damage(ctx context.Context) ([]string, error) { return h.db.Check
 // only. If there is nothing, it keeps what fresh returns; with a nil fresh it
 // returns nil.
 func (h *Home) Secret(name string, fresh func() []byte) ([]byte, error) {
-	b, err := read(h.Dir, name)
+	b, err := read(h.o.fs, h.Dir, name)
 	if err != nil || b != nil || fresh == nil {
 		return b, err
 	}
 	b = fresh()
-	return b, write(h.Dir, name, b)
+	return b, write(h.o.fs, h.Dir, name, b)
 }
 
 // TLS returns a configuration with a self-signed certificate for some names and
 // addresses. It is kept in the directory, and made anew when it lacks a name and
 // before it ends.
 func (h *Home) TLS(names ...string) (*tls.Config, error) {
-	s := &certs.SelfSigned{Names: names, Keep: keeper{h.Dir}, Clock: h.o.Clock, Logger: h.o.Logger}
+	s := &certs.SelfSigned{Names: names, Keep: keeper{h}, Clock: h.o.Clock, Logger: h.o.Logger}
 	if err := s.Load(); err != nil {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
@@ -147,12 +153,12 @@ func (h *Home) TLS(names ...string) (*tls.Config, error) {
 }
 
 // keeper is a certs.Keeper.
-type keeper struct{ dir string }
+type keeper struct{ *Home }
 
 const tlsFile = "tls.pem"
 
-func (k keeper) Load() ([]byte, error) { return read(k.dir, tlsFile) }
-func (k keeper) Save(b []byte) error   { return write(k.dir, tlsFile, b) }
+func (k keeper) Load() ([]byte, error) { return read(k.o.fs, k.Dir, tlsFile) }
+func (k keeper) Save(b []byte) error   { return write(k.o.fs, k.Dir, tlsFile, b) }
 
 // Close writes what is held back and gives the directory up. It may be called
 // more than once.

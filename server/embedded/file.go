@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/mailkeel/mailkeel/internal/vfs"
 )
 
 // version is the layout that this program writes.
@@ -16,9 +18,9 @@ const version = "1"
 const versionFile = "VERSION"
 
 // prepare makes sure that dir is a directory for the owner alone.
-func prepare(dir string, mustExist bool) error {
+func prepare(fsys vfs.FS, dir string, mustExist bool) error {
 	if mustExist {
-		_, err := os.Stat(filepath.Join(dir, versionFile))
+		_, err := fsys.Stat(filepath.Join(dir, versionFile))
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: %s", ErrNoHome, dir)
 		}
@@ -26,7 +28,7 @@ func prepare(dir string, mustExist bool) error {
 			return fmt.Errorf("embedded: %w", err)
 		}
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := vfs.MkdirDurably(fsys, dir, 0o700); err != nil {
 		return fmt.Errorf("embedded: %w", err)
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
@@ -36,8 +38,8 @@ func prepare(dir string, mustExist bool) error {
 }
 
 // checkVersion reads VERSION, or writes it where nothing is kept yet.
-func checkVersion(dir string) error {
-	b, err := read(dir, versionFile)
+func checkVersion(fsys vfs.FS, dir string) error {
+	b, err := read(fsys, dir, versionFile)
 	if err != nil {
 		return err
 	}
@@ -45,7 +47,7 @@ func checkVersion(dir string) error {
 	case version:
 		return nil
 	case "":
-		return write(dir, versionFile, []byte(version+"\n"))
+		return write(fsys, dir, versionFile, []byte(version+"\n"))
 	default:
 		return fmt.Errorf("%w: %s has %q, this program knows %q", ErrVersion, dir, v, version)
 	}
@@ -55,15 +57,15 @@ func checkVersion(dir string) error {
 const maxFile = 1 << 20
 
 // read returns a small file, nil if there is none.
-func read(dir, name string) ([]byte, error) {
-	f, err := os.Open(filepath.Join(dir, name))
+func read(fsys vfs.FS, dir, name string) ([]byte, error) {
+	f, err := fsys.OpenFile(filepath.Join(dir, name), os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxFile))
 	if err != nil {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
@@ -71,31 +73,31 @@ func read(dir, name string) ([]byte, error) {
 }
 
 // write replaces a small file, whole or not at all, and makes it durable.
-func write(dir, name string, b []byte) (err error) {
+func write(fsys vfs.FS, dir, name string, b []byte) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("embedded: %w", err)
 		}
 	}()
-	f, err := os.CreateTemp(dir, name+".*.new") // mode 0600
+	// The directory is ours, so that a temporary file was left by a crash.
+	temp := filepath.Join(dir, name+".new")
+	if err := fsys.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := fsys.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
 	_, err = f.Write(b)
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = fsys.Rename(temp, filepath.Join(dir, name))
 	}
-	if err := os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
 	if err != nil {
+		fsys.Remove(temp)
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	return fsys.SyncDir(dir)
 }
