@@ -43,7 +43,7 @@ var floor = map[string]int{
 
 	"smtp": doors, "imap": doors, "pop3": doors, "jmap": doors, "webmail": doors, "sieve/managesieve": doors,
 	"server": servers, "server/": servers, "mailtest": testServer,
-	"examples/": programs, "bench/": programs,
+	"examples/": programs, "bench": programs, "bench/": programs,
 }
 
 // height returns the floor of a package, and false if it has none.

@@ -64,7 +64,7 @@ func (p *Postfix) configure(ctx context.Context, port int, main []string) error 
 	}
 	// Most of its processes run as another user and must get here; a test's
 	// folder lies in one that only its owner may enter.
-	for _, d := range []string{p.Dir, filepath.Dir(p.Dir)} {
+	for d := p.Dir; d != filepath.Dir(d); d = filepath.Dir(d) {
 		if info, err := os.Stat(d); err == nil && info.Mode().Perm()&0o011 != 0o011 {
 			if err := os.Chmod(d, info.Mode().Perm()|0o011); err != nil {
 				return err
@@ -95,7 +95,7 @@ func (p *Postfix) configure(ctx context.Context, port int, main []string) error 
 		"default_process_limit = 200", "smtpd_client_connection_count_limit = 0",
 		"smtpd_client_connection_rate_limit = 0", "smtpd_client_message_rate_limit = 0", "in_flow_delay = 0",
 		"initial_destination_concurrency = 20", "default_destination_concurrency_limit = 50",
-		"qmgr_message_active_limit = 50000",
+		"qmgr_message_active_limit = 50000", "qmgr_message_recipient_limit = 50000",
 		"maillog_file = " + p.path("maillog"), "maillog_file_prefixes = " + p.Dir,
 	}
 	cf = append(cf, main...)

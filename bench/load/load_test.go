@@ -1,0 +1,36 @@
+package load_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/mailkeel/mailkeel/bench/load"
+)
+
+func ExampleSMTP() {
+	sink, err := load.NewSink()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer sink.Close()
+	r := load.SMTP{Addr: sink.Addr(), Sessions: 4, Messages: 20, To: "u{u}@example.org", Users: 3}.Run(context.Background())
+	fmt.Println(r.Sent, r.Failed, r.FirstError, sink.Count())
+	// Output: 20 0  20
+}
+
+func TestSessionsEnd(t *testing.T) {
+	sink, err := load.NewSink()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	r := load.SMTP{Addr: sink.Addr(), Sessions: 3, Messages: 30, PerSession: 2, To: "u@example.org"}.Run(t.Context())
+	if r.Sent != 30 || r.Failed != 0 {
+		t.Errorf("%+v", r)
+	}
+	if err := sink.Wait(t.Context(), 30); err != nil {
+		t.Error(err)
+	}
+}

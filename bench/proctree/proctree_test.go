@@ -1,0 +1,21 @@
+package proctree_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/mailkeel/mailkeel/bench/proctree"
+)
+
+func Example() {
+	fmt.Println(slices.Contains(proctree.PIDs(os.Getpid()), os.Getpid()))
+	// Output: true
+}
+
+func TestThisProcess(t *testing.T) {
+	if proctree.PSS(os.Getpid()) <= 0 || proctree.CPU(os.Getpid()) < 0 {
+		t.Error("no figures of this process")
+	}
+}
