@@ -71,7 +71,7 @@ type Server struct {
 	// direction; zero means five minutes.
 	StallTimeout time.Duration
 
-	Clock  mailkeel.Clock // nil means real time
+	Clock  mailkeel.Clock // measures time-outs; nil means real time
 	Logger *slog.Logger   // nil means discard
 
 	state serverState

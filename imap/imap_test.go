@@ -138,29 +138,3 @@ func put(t testing.TB, s *store.Store, account store.AccountID, mailbox, text st
 	}
 	return ps[0].UID
 }
-
-func TestSmoke(t *testing.T) {
-	s := &Server{InsecureAuth: true, Store: newStore()}
-	addr := start(t, s)
-	p := dial(t, addr)
-	p.ok("CAPABILITY")
-	p.ok("LOGIN ann@example.org secret")
-	for i := range 5 {
-		put(t, s.Store, "a1", "INBOX", fmt.Sprintf("Subject: %d\n\nhi\n", i))
-	}
-	t.Log(p.ok("SELECT INBOX"))
-	t.Log(p.ok("STORE 1:2 +FLAGS (\\Deleted $x)"))
-	t.Log(p.ok("STORE 3 +FLAGS.SILENT \\Seen"))
-	put(t, s.Store, "a1", "INBOX", "Subject: x\n\nhi\n")
-	t.Log(p.ok("EXPUNGE"))
-	t.Log(p.ok("CREATE foo/bar"))
-	t.Log(p.ok("COPY 1:* foo/bar"))
-	t.Log(p.ok("UID MOVE 3 foo"))
-	p.send("i IDLE")
-	t.Log(p.line())
-	put(t, s.Store, "a1", "INBOX", "Subject: x\n\nhi\n")
-	t.Log(p.line())
-	p.send("done")
-	t.Log(p.line())
-	t.Log(p.ok("LOGOUT"))
-}

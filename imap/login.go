@@ -43,9 +43,11 @@ func (c *conn) refused(err error) error {
 	switch {
 	case errors.Is(err, accounts.ErrThrottled):
 		c.failures++
+		c.log.Info("imap: login refused", "err", err)
 		return no(imap.ResponseCodeUnavailable, "Too many failed logins, try again later")
 	case errors.Is(err, accounts.ErrBadCredentials):
 		c.failures++
+		c.log.Info("imap: login failed", "err", err)
 		return no(imap.ResponseCodeAuthenticationFailed, "Authentication failed")
 	}
 	c.log.Error("imap: authentication", "err", err)
