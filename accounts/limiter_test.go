@@ -200,6 +200,8 @@ func TestOtherErrorsDoNotCount(t *testing.T) {
 		t.Error(err)
 	}
 	g.clock.Advance(2 * time.Second)
+	g.expect(t, wrong, "ann@x.org", "127.0.0.1", "guess")
+	g.clock.Advance(2 * time.Second) // it is the third, not the fourth
 	g.expect(t, nil, "ann@x.org", "127.0.0.1", "right")
 }
 

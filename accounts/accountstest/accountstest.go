@@ -105,6 +105,7 @@ func world() Fixture {
 			{Address: "all@example.net", Targets: []string{"team@example.org", "eve@b\u00fccher.example"}},
 			{Address: "dead@example.org", Targets: []string{"gone@example.org"}},
 			{Address: "filed@example.org", Targets: []string{"ann+Lists@example.org", "ann@example.org"}},
+			{Address: "crew@example.org", Targets: []string{"bob@example.org", "postmaster@example.org"}},
 			{Address: "abroad@example.org", Targets: []string{"zoe@far.example"}},
 		},
 	}

@@ -3,8 +3,10 @@ package accountstest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mailkeel/mailkeel/accounts"
@@ -168,6 +170,27 @@ func setPassword(t *testing.T, open opener) {
 			break
 		}
 		s = s.Reopen()
+	}
+	p = s.Auth.(accounts.PasswordSetter)
+	errs := make([]error, 4) // of four changes from one password, one holds
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			errs[i] = p.SetPassword(t.Context(), accounts.Attempt{Login: "bob@example.org", Password: "battery staple 2"}, fmt.Sprintf("the new one, %d", i))
+		})
+	}
+	wg.Wait()
+	won := -1
+	for i, err := range errs {
+		if err == nil && won >= 0 || err != nil && !errors.Is(err, accounts.ErrBadCredentials) {
+			t.Errorf("change %d beside %d: %v", i, won, err)
+		}
+		if err == nil {
+			won = i
+		}
+	}
+	if _, err := try(t, s, "bob@example.org", fmt.Sprintf("the new one, %d", won)); err != nil {
+		t.Errorf("change %d said that it holds: %v", won, err)
 	}
 	if sc, _ = accounts.SCRAMOf(s.Auth); scram {
 		if after, _ := sc.SCRAMKeys(t.Context(), accounts.Attempt{Login: "ann@example.org"}); bytes.Equal(before.StoredKey, after.StoredKey) {

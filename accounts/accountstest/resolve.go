@@ -89,6 +89,7 @@ func aliases(t *testing.T, open opener) {
 		"all@example.net": {{Addr: "ann@example.org", Account: ann}, {Addr: "bob@example.org", Account: bob}, {Addr: "Zoe@far.example"}, {Addr: "zoe@far.example"},
 			{Addr: "eve@xn--bcher-kva.example", Account: eve}},
 		"filed@example.org":  {{Addr: "ann+lists@example.org", Account: ann, Mailbox: "Lists"}, {Addr: "ann@example.org", Account: ann}},
+		"crew@example.org":   {{Addr: "bob@example.org", Account: bob}}, // who is postmaster too
 		"abroad@example.org": {{Addr: "zoe@far.example"}},
 	} {
 		r, err := s.Directory.Resolve(t.Context(), addr)
