@@ -66,19 +66,25 @@ type Manager interface {
 	// CreateAccount gives it a new ID: ErrExists, ErrNotLocal, ErrBadAddress,
 	// ErrWeakPassword. An empty password makes an account without a login.
 	CreateAccount(ctx context.Context, a Account, password string) (Account, error)
-	// UpdateAccount changes all but the ID. fn may run again.
+	// UpdateAccount changes all but the ID, or nothing if fn returns an error.
+	// fn may run again. ErrNoUser, and the errors of CreateAccount.
 	UpdateAccount(ctx context.Context, id mailkeel.AccountID, fn func(*Account) error) (Account, error)
-	// ResetPassword sets a password without the old one.
+	// ResetPassword sets a password without the old one; an empty one takes the
+	// login away. ErrNoUser, ErrWeakPassword.
 	ResetPassword(ctx context.Context, id mailkeel.AccountID, password string) error
-	// DeleteAccount ends logins and mail at once. The ID is then one of
-	// Deleted, until its mail is gone and Purged was called.
+	// DeleteAccount ends logins and mail at once, and frees the address; aliases
+	// to it stay and lead nowhere. The ID is then one of Deleted, until its mail
+	// is gone and Purged was called. Both return ErrNoUser for any other ID.
 	DeleteAccount(ctx context.Context, id mailkeel.AccountID) error
 	Deleted(ctx context.Context) ([]mailkeel.AccountID, error)
 	Purged(ctx context.Context, id mailkeel.AccountID) error
 
 	// Aliases yields those of a domain by address; of all if it is empty.
 	Aliases(ctx context.Context, domain string) iter.Seq2[Alias, error]
-	// PutAlias makes an alias or changes its targets.
+	// PutAlias makes an alias or changes its targets, of which there is at least
+	// one. They need not exist. ErrExists if an account has the address,
+	// ErrNotLocal, ErrBadAddress, ErrExpansion.
 	PutAlias(ctx context.Context, a Alias) error
+	// DeleteAlias returns ErrNoUser if there is none.
 	DeleteAlias(ctx context.Context, address string) error
 }

@@ -280,3 +280,12 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkVerify(b *testing.B) {
+	h := &Hasher{}
+	for b.Loop() {
+		if _, err := h.Verify(b.Context(), "", "x"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -114,3 +114,27 @@ func TestHashesAreRenewedAtLogin(t *testing.T) {
 		t.Errorf("keys with %d iterations, %v", k.Iterations, err)
 	}
 }
+
+func BenchmarkResolve(b *testing.B) {
+	db, err := sqldb.OpenSQLite(filepath.Join(b.TempDir(), "db"), sqldb.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	d, err := sqlaccounts.New(b.Context(), db)
+	if err != nil {
+		b.Fatal(err)
+	}
+	err = accountstest.Fill(b.Context(), d, accountstest.Fixture{
+		Domains:  []accounts.Domain{{Name: "example.org"}},
+		Accounts: []accountstest.Account{{Account: accounts.Account{Address: "ann@example.org"}}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := d.Resolve(b.Context(), "ann@example.org"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
