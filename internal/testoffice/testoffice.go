@@ -95,7 +95,7 @@ func (o *Office) start() {
 	}
 	cmd := exec.Command(o.bin, append(args, o.args...)...)
 	cmd.Stderr = &o.stderr
-	cmd.SysProcAttr = attributes()
+	cmd.SysProcAttr, cmd.Env = attributes(), environ()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		o.tb.Fatal(err)
@@ -208,6 +208,9 @@ func (o *Office) Kill() {
 	<-o.exited
 }
 
+// KillNow is Kill without the wait, for when others use the connections.
+func (o *Office) KillNow() { o.process.Kill() }
+
 // Pid is that of the process.
 func (o *Office) Pid() int { return o.process.Pid }
 
@@ -229,11 +232,16 @@ func Run(tb testing.TB, args ...string) (stdout, stderr string, code int) {
 	tb.Helper()
 	var out, errs bytes.Buffer
 	cmd := exec.Command(Binary(tb), args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &errs, environ()
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		tb.Fatalf("testoffice: %v", err)
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// environ keeps the race detector from sleeping for a second at the end.
+func environ() []string {
+	return append(os.Environ(), "GORACE=atexit_sleep_ms=1 "+os.Getenv("GORACE"))
 }
 
 // binary is built once for each test binary.

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/smtp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/mailkeel/mailkeel/internal/testoffice"
+	"github.com/mailkeel/mailkeel/mailtest"
+)
+
+// TestSIGTERM is for the process as it is: it ends with 0 while clients are
+// connected, and tells them.
+func TestSIGTERM(t *testing.T) {
+	office := testoffice.Start(t, "-account", "ann@x.test:secret-of-ann")
+	for addr, bye := range map[string]string{office.SMTP: "421 ", office.IMAP: "* BYE"} {
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		defer func() {
+			all, _ := io.ReadAll(nc)
+			if !strings.Contains(string(all), bye) {
+				t.Errorf("%s heard %q, and no %q", addr, all, bye)
+			}
+		}()
+	}
+	if out, _, code := office.Run("account", "list"); code != 0 || !strings.Contains(out, "ann@x.test") {
+		t.Errorf("%d %s", code, out)
+	}
+	office.Stop()
+	if _, errs, code := testoffice.Run(t, "-smtp", "nowhere"); code != 1 || !strings.Contains(errs, "cannot open smtp") {
+		t.Errorf("%d %s", code, errs)
+	}
+}
+
+// ledger is what senders were told.
+type ledger struct {
+	mu    sync.Mutex
+	sent  map[string][]byte // all that was begun, by ID
+	acked map[string]bool
+	kill  int    // after so many acknowledgements
+	then  func() // is called once
+}
+
+func (l *ledger) begin(id string, msg []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent[id] = msg
+}
+
+func (l *ledger) ack(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.acked[id] = true
+	if l.kill--; l.kill == 0 {
+		l.then()
+	}
+}
+
+// flood sends messages over one connection until that breaks.
+func (l *ledger) flood(addr, login, from string, to []string, name string, rnd *rand.Rand) {
+	c, err := smtp.Dial(addr)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	if login != "" {
+		if c.StartTLS(&tls.Config{InsecureSkipVerify: true}) != nil || c.Auth(plain{from, login}) != nil {
+			return
+		}
+	}
+	for i := 0; ; i++ {
+		id := fmt.Sprintf("%s-%d", name, i)
+		msg := fmt.Appendf(nil, "X-Kill: %s\r\nFrom: %s\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\nMessage-ID: <%s@x.test>\r\n\r\n", id, from, id)
+		for range rnd.IntN(200) {
+			msg = fmt.Appendf(msg, "%x\r\n", rnd.Uint64())
+		}
+		if c.Mail(from) != nil {
+			return
+		}
+		for _, a := range to {
+			if c.Rcpt(a) != nil {
+				return
+			}
+		}
+		w, err := c.Data()
+		if err != nil {
+			return
+		}
+		l.begin(id, msg)
+		if _, err := w.Write(msg); err != nil {
+			return
+		}
+		if w.Close() != nil {
+			return
+		}
+		l.ack(id)
+	}
+}
+
+// TestKilledUnderLoad is R2: what was acknowledged is there exactly once for each
+// local recipient, with identical bytes, and leaves at least once for elsewhere.
+func TestKilledUnderLoad(t *testing.T) {
+	const rounds, senders = 4, 4
+	world := mailtest.New(t)
+	world.Account("zoe@far.test", "secret")
+	office := testoffice.Start(t, "-account", "ann@x.test:secret-of-ann", "-account", "bob@x.test:secret-of-bob", "-relay", world.SMTPAddr())
+	rnd := rand.New(rand.NewPCG(2, uint64(rounds)))
+	in := &ledger{sent: map[string][]byte{}, acked: map[string]bool{}}  // from other servers
+	out := &ledger{sent: map[string][]byte{}, acked: map[string]bool{}} // for elsewhere
+	var before [2]*imap.SelectData
+	for round := range rounds {
+		in.kill, in.then = 10+rnd.IntN(150), office.KillNow
+		var all sync.WaitGroup
+		for s := range senders {
+			rnd := rand.New(rand.NewPCG(uint64(round), uint64(s)))
+			all.Go(func() {
+				in.flood(office.SMTP, "", "eve@far.test", []string{"ann@x.test", "bob@x.test"}, fmt.Sprintf("in%d.%d", round, s), rnd)
+			})
+		}
+		all.Go(func() {
+			out.flood(office.Submission, "secret-of-ann", "ann@x.test", []string{"zoe@far.test"}, fmt.Sprintf("out%d", round), rand.New(rand.NewPCG(uint64(round), 99)))
+		})
+		all.Wait() // every connection broke
+		office.Kill()
+		office.Restart()
+		for i, who := range []string{"ann", "bob"} {
+			before[i] = in.compare(t, office, who, before[i])
+		}
+		if out, _, code := office.Run("check", "-contents"); code != 0 {
+			t.Errorf("round %d: check says\n%s", round, out)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	arrived := map[string]int{}
+	for n := 0; ; n++ {
+		missing := 0
+		for id := range out.acked {
+			if arrived[id] == 0 {
+				missing++
+			}
+		}
+		if missing == 0 {
+			break
+		}
+		m := world.Wait(ctx, n+1)[n]
+		id := m.Header("X-Kill")
+		if at := bytes.Index(m.Raw, []byte("X-Kill: ")); at < 0 || !bytes.Equal(m.Raw[at:], out.sent[id]) {
+			t.Errorf("what left as %s has other bytes", id)
+		}
+		arrived[id]++
+	}
+	office.Stop()
+	t.Logf("%d of %d messages acknowledged, %d kills; %d of %d for elsewhere, %d arrived", len(in.acked), len(in.sent), rounds, len(out.acked), len(out.sent), len(arrived))
+}
+
+// compare reads an INBOX and compares it with what senders were told. It returns
+// its counters, which never go back.
+func (l *ledger) compare(t *testing.T, office *testoffice.Office, who string, before *imap.SelectData) *imap.SelectData {
+	t.Helper()
+	c, err := imapclient.DialTLS(office.IMAPS, &imapclient.Options{TLSConfig: &tls.Config{InsecureSkipVerify: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Login(who+"@x.test", "secret-of-"+who).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	now, err := c.Select("INBOX", nil).Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before != nil && (now.UIDValidity != before.UIDValidity || now.UIDNext < before.UIDNext) {
+		t.Errorf("%s: UIDVALIDITY, UIDNEXT are %d, %d, and were %d, %d", who, now.UIDValidity, now.UIDNext, before.UIDValidity, before.UIDNext)
+	}
+	whole := &imap.FetchItemBodySection{Peek: true}
+	got, err := c.Fetch(imap.SeqSet{{Start: 1, Stop: 0}}, &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{whole}}).Collect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for _, m := range got {
+		raw := m.FindBodySection(whole)
+		at := bytes.Index(raw, []byte("X-Kill: "))
+		if at < 0 {
+			t.Fatalf("%s has a message that nobody sent:\n%s", who, raw)
+		}
+		id, _, _ := strings.Cut(string(raw[at+len("X-Kill: "):]), "\r\n")
+		if !bytes.Equal(raw[at:], l.sent[id]) {
+			t.Errorf("%s: %s has other bytes: %d, sent were %d", who, id, len(raw)-at, len(l.sent[id]))
+		}
+		count[id]++
+	}
+	for id := range l.acked {
+		if count[id] != 1 {
+			t.Errorf("%s has %s, which was acknowledged, %d times", who, id, count[id])
+		}
+	}
+	for id, n := range count {
+		if n > 1 {
+			t.Errorf("%s has %s %d times", who, id, n)
+		}
+	}
+	return now
+}
