@@ -29,10 +29,10 @@ type conn struct {
 
 	restarted bool // TLS was started, and the engine begins again
 	// origin is as of now; who keeps it makes a copy.
-	origin     mailkeel.Origin
-	chain      *filter.Chain
-	endFilters func() error
-	verdict    filter.Verdict // of the connection stage
+	origin   mailkeel.Origin
+	chain    *filter.Chain // nil without filters
+	endChain func() error
+	verdict  filter.Verdict // of the connection stage
 
 	badRcpts, badAuths int
 	busy               bool     // in a transaction
@@ -41,7 +41,7 @@ type conn struct {
 
 // handle serves a connection that the guard let in.
 func (s *Server) handle(g *guard.Conn) {
-	c := &conn{s: s, g: g, trusted: in(g.Addr().Addr(), s.Trusted), chain: s.Filters}
+	c := &conn{s: s, g: g, trusted: in(g.Addr().Addr(), s.Trusted)}
 	c.origin = mailkeel.Origin{Addr: g.Addr(), Time: s.now()}
 	c.w = &wire{c: c, top: g}
 	if t := g.TLS(); t != nil {
@@ -96,11 +96,7 @@ func (c *conn) restart() error {
 
 // close ends the connection. The engine calls it through wire.
 func (c *conn) close() error {
-	if c.endFilters != nil {
-		if err := c.endFilters(); err != nil {
-			c.log().Warn("smtp: cannot close filters", "err", err)
-		}
-	}
+	c.closeFilters()
 	if top := c.w.conn(); top != nil && top != net.Conn(c.g) {
 		top.Close() // says so to the peer, and closes c.g
 	}
@@ -112,19 +108,6 @@ func (c *conn) setTLS(t *tls.Conn) {
 	c.tls = &st
 	c.origin.TLS = true
 	c.with = tlsWords(st)
-}
-
-// connected asks the filters about the connection as it is now.
-func (c *conn) connected() *mailkeel.Error {
-	c.verdict = filter.Verdict{}
-	if c.chain == nil {
-		return nil
-	}
-	o := c.origin
-	ctx, cancel := c.context()
-	defer cancel()
-	c.verdict = c.chain.Run(ctx, filter.Conn, &filter.Transaction{Origin: &o, Trusted: c.trusted})
-	return c.verdict.Refuse
 }
 
 // context is for one step of the dialog.

@@ -7,15 +7,37 @@ import (
 	"github.com/mailkeel/mailkeel/filter"
 )
 
-// openFilters gives the filters that keep state for a connection one of its own.
+// openFilters gives the connection a chain of its own, where filters have state.
 func (c *conn) openFilters() {
-	if c.chain == nil {
+	if c.s.Filters == nil {
 		return
 	}
+	o := c.origin
 	ctx, cancel := c.context()
 	defer cancel()
+	c.chain, c.endChain = c.s.Filters.Session(ctx, &o)
+}
+
+func (c *conn) closeFilters() {
+	if c.endChain == nil {
+		return
+	}
+	if err := c.endChain(); err != nil {
+		c.log().Warn("smtp: closing filters", "err", err)
+	}
+}
+
+// connected asks the filters about the connection as it is now.
+func (c *conn) connected() *mailkeel.Error {
+	c.verdict = filter.Verdict{}
+	if c.chain == nil {
+		return nil
+	}
 	o := c.origin
-	c.chain, c.endFilters = c.chain.Session(ctx, &o)
+	ctx, cancel := c.context()
+	defer cancel()
+	c.verdict = c.chain.Run(ctx, filter.Conn, &filter.Transaction{Origin: &o, Trusted: c.trusted})
+	return c.verdict.Refuse
 }
 
 // judge asks the filters about a stage of the transaction and adds what they say
@@ -27,11 +49,10 @@ func (tx *transaction) judge(stage filter.Stage, rcpt *mailkeel.Recipient, conte
 	}
 	ctx, cancel := c.context()
 	defer cancel()
-	ft := tx.seen(rcpt, content)
-	v := c.chain.Run(ctx, stage, ft)
+	v := c.chain.Run(ctx, stage, tx.seen(rcpt, content))
 	sum := &tx.verdict
 	sum.Score += v.Score
-	sum.Results = append(slices.Clip(sum.Results), v.Results...)
+	sum.Results = slices.Concat(sum.Results, v.Results)
 	sum.Prefix = slices.Concat(v.Prefix, sum.Prefix) // later ones stand above
 	if v.Why != "" && sum.Why != "" {
 		sum.Why += "; "
@@ -49,7 +70,8 @@ func (tx *transaction) judge(stage filter.Stage, rcpt *mailkeel.Recipient, conte
 func (tx *transaction) seen(rcpt *mailkeel.Recipient, content mailkeel.Content) *filter.Transaction {
 	env := tx.env
 	env.Rcpts = slices.Clip(env.Rcpts)
-	return &filter.Transaction{Origin: env.Origin, Trusted: tx.c.trusted, Env: &env, Rcpt: rcpt, Content: content, Results: tx.verdict.Results, Score: tx.verdict.Score}
+	return &filter.Transaction{Origin: env.Origin, Trusted: tx.c.trusted, Env: &env, Rcpt: rcpt, Content: content,
+		Results: tx.verdict.Results, Score: tx.verdict.Score}
 }
 
 // done tells the filters how the transaction ended, once.
@@ -60,10 +82,5 @@ func (tx *transaction) done(results []mailkeel.Result) {
 	tx.over = true
 	ctx, cancel := tx.c.context()
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			tx.c.log().Error("smtp: filter panicked", "id", tx.env.ID, "panic", p)
-		}
-	}()
 	tx.c.chain.Done(ctx, tx.seen(nil, nil), filter.Outcome{Verdict: tx.verdict, Results: results})
 }

@@ -48,8 +48,11 @@ func (s *session) Rcpt(raw string, o *gosmtp.RcptOptions) error {
 	return out
 }
 
-// errRelay is the answer to recipients that are not ours.
-var errRelay = no(550, [3]int{5, 7, 1}, "relaying denied")
+var (
+	// errRelay is the answer to recipients that are not ours.
+	errRelay  = no(550, [3]int{5, 7, 1}, "relaying denied")
+	errNoUser = no(550, [3]int{5, 1, 1}, "no such user here")
+)
 
 func isRelay(err error) bool { return err == error(errRelay) }
 
@@ -136,7 +139,7 @@ func (c *conn) resolve(ctx context.Context, to string) ([]accounts.Target, error
 	case errors.Is(err, accounts.ErrNotLocal):
 		return nil, errRelay
 	case err == nil, errors.Is(err, accounts.ErrNoUser):
-		return nil, no(550, [3]int{5, 1, 1}, "no such user here")
+		return nil, errNoUser
 	}
 	return nil, c.lookup(ctx, err)
 }
@@ -169,6 +172,8 @@ func (c *conn) rewritten(ctx context.Context, tx *transaction, to string, was, i
 	case errors.Is(err, accounts.ErrNotLocal): // the filter may send mail elsewhere
 		is.Account, is.Mailbox = "", ""
 		return []mailkeel.Recipient{is}, nil
+	case errors.Is(err, accounts.ErrNoUser):
+		return nil, errNoUser
 	case err != nil:
 		return nil, c.lookup(ctx, err)
 	}
