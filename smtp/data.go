@@ -134,9 +134,9 @@ func (w *wire) end(err error, last bool) ([]byte, error) {
 	if !w.c.s.LMTP || !last {
 		w.say(tx.answer(err, results))
 	} else {
-		for _, g := range tx.given { // RFC 2033, 4.2
+		for g := range tx.given { // RFC 2033, 4.2
 			var own []mailkeel.Result
-			for _, i := range g.rcpts {
+			for _, i := range tx.of(g) {
 				if results != nil {
 					own = append(own, results[i])
 				}

@@ -2,7 +2,6 @@ package smtp_test
 
 import (
 	"bufio"
-	"crypto/sha256"
 	"encoding/base64"
 	"os"
 	"path/filepath"
@@ -69,7 +68,6 @@ func (c *scramClient) Next(challenge []byte) ([]byte, error) {
 }
 
 func TestSCRAM(t *testing.T) {
-	_ = sha256.New
 	r := newRig(t, func(s *smtp.Server) { s.Submission, s.Auth = true, users() })
 	for _, tt := range []struct {
 		password string

@@ -40,6 +40,7 @@ func originalRcpt(o *gosmtp.RcptOptions) (string, error) {
 		return "", no(501, [3]int{5, 5, 4}, "bad ORCPT")
 	}
 	var b strings.Builder
+	b.Grow(len("rfc822;") + len(a)) // many of these are kept
 	if o.OriginalRecipientType == gosmtp.DSNAddressTypeUTF8 {
 		b.WriteString("utf-8;")
 	} else {

@@ -3,7 +3,7 @@ package smtp
 import (
 	"context"
 	"errors"
-	"slices"
+	"hash/maphash"
 	"strings"
 
 	gosmtp "github.com/emersion/go-smtp"
@@ -19,12 +19,16 @@ const (
 	maxTargets = 1000
 	// maxEnvelope bounds the memory of an envelope: what recipients take after
 	// which a client must begin another message.
-	maxEnvelope = 160 << 10
-	rcptCost    = 128 // of a recipient, without its strings
+	maxEnvelope = 200 << 10
+	rcptCost    = 168 // of a recipient, without its strings
 )
 
+// rcptOK is a yes in the form of an error: then the engine does not keep a copy of
+// each recipient.
+var rcptOK = &gosmtp.SMTPError{Code: 250, EnhancedCode: gosmtp.EnhancedCode{2, 1, 5}, Message: "recipient ok"}
+
 // Rcpt adds a recipient.
-func (s *session) Rcpt(raw string, o *gosmtp.RcptOptions) error {
+func (s *session) Rcpt(_ string, o *gosmtp.RcptOptions) error {
 	c, tx := s.c, s.tx
 	switch {
 	case tx == nil:
@@ -32,10 +36,10 @@ func (s *session) Rcpt(raw string, o *gosmtp.RcptOptions) error {
 	case s.sp != nil:
 		return toWire(no(503, [3]int{5, 5, 1}, "message transfer in progress"), "")
 	}
-	err := s.rcpt(tx, len(raw), o)
+	err := s.rcpt(tx, o)
 	if err == nil {
 		c.w.junk--
-		return nil
+		return rcptOK
 	}
 	c.log().Info("smtp: recipient refused", "id", tx.env.ID, "from", tx.env.From, "err", err)
 	if e := (*mailkeel.Error)(nil); mailkeel.Permanent(err) && errors.As(err, &e) && e.Enhanced[1] != 7 || isRelay(err) {
@@ -56,7 +60,7 @@ var (
 
 func isRelay(err error) bool { return err == error(errRelay) }
 
-func (s *session) rcpt(tx *transaction, raw int, o *gosmtp.RcptOptions) error {
+func (s *session) rcpt(tx *transaction, o *gosmtp.RcptOptions) error {
 	c := s.c
 	m, err := parse(s.path("TO:"), tx.utf8, 3)
 	if err != nil {
@@ -95,9 +99,9 @@ func (s *session) rcpt(tx *transaction, raw int, o *gosmtp.RcptOptions) error {
 	if len(rs) > maxTargets {
 		return no(452, [3]int{4, 5, 3}, "too many recipients in a group")
 	}
-	cost := 2*raw + len(orcpt)
+	cost := 0
 	for _, r := range rs {
-		cost += rcptCost + len(r.Addr) + len(r.Given)
+		cost += rcptCost + len(r.Addr) + len(r.Given) + len(r.Orcpt) + len(r.Mailbox)
 	}
 	if tx.bytes+cost > maxEnvelope && len(tx.given) > 0 {
 		c.w.junk--
@@ -149,9 +153,9 @@ func (tx *transaction) recipients(to string, targets []accounts.Target, like mai
 	rs := make([]mailkeel.Recipient, len(targets))
 	for i, t := range targets {
 		r := like
-		r.Addr, r.Account, r.Mailbox, r.Index = t.Addr, t.Account, t.Mailbox, tx.next+i
-		if r.Given = ""; r.Addr != to {
-			r.Given = to
+		r.Addr, r.Account, r.Mailbox, r.Index = to, t.Account, strings.Clone(t.Mailbox), tx.next+i
+		if r.Given = ""; t.Addr != to {
+			r.Addr, r.Given = t.Addr, to
 		}
 		rs[i] = r
 	}
@@ -206,13 +210,19 @@ func (tx *transaction) verify(ctx context.Context, rs []mailkeel.Recipient) erro
 
 // add joins recipients to the envelope, each only once.
 func (tx *transaction) add(to string, rs []mailkeel.Recipient, v filter.Verdict) {
-	g := given{addr: to}
+	if len(tx.given) == 0 {
+		tx.first = to
+	}
+	// In steps, because append would make room for a quarter more.
+	if n := len(tx.env.Rcpts) + len(rs); n > cap(tx.env.Rcpts) {
+		bigger := make([]mailkeel.Recipient, len(tx.env.Rcpts), max(n, len(tx.env.Rcpts)+rcptStep, 2))
+		copy(bigger, tx.env.Rcpts)
+		tx.env.Rcpts = bigger
+	}
 	for _, r := range rs {
 		r.Junk = r.Junk || v.Junk
-		at := slices.IndexFunc(tx.env.Rcpts, func(o mailkeel.Recipient) bool {
-			return o.Account == r.Account && o.Mailbox == r.Mailbox && (r.Account != "" || o.Addr == r.Addr)
-		})
-		if at < 0 {
+		at, known := tx.find(r)
+		if !known {
 			at = len(tx.env.Rcpts)
 			tx.env.Rcpts = append(tx.env.Rcpts, r)
 			tx.drop = append(tx.drop, v.Discard)
@@ -220,7 +230,55 @@ func (tx *transaction) add(to string, rs []mailkeel.Recipient, v filter.Verdict)
 		} else {
 			tx.drop[at] = tx.drop[at] && v.Discard
 		}
-		g.rcpts = append(g.rcpts, at)
+		tx.at = append(tx.at, int32(at))
 	}
-	tx.given = append(tx.given, g)
+	tx.given = append(tx.given, int32(len(tx.at)))
+}
+
+// rcptStep is how many more recipients there is room for when there is none.
+const rcptStep = 8
+
+// of returns the positions in env.Rcpts of what the i-th RCPT became.
+func (tx *transaction) of(i int) []int32 {
+	from := int32(0)
+	if i > 0 {
+		from = tx.given[i-1]
+	}
+	return tx.at[from:tx.given[i]]
+}
+
+// find looks for a recipient that would get the same copy, and takes note of r if
+// there is none. Its table is small: a map would cost a quarter of the rest.
+func (tx *transaction) find(r mailkeel.Recipient) (int, bool) {
+	n := len(tx.env.Rcpts)
+	if len(tx.index) < 2*(n+1) {
+		tx.index = make([]int32, max(16, 2*len(tx.index)))
+		for i := range tx.env.Rcpts {
+			tx.index[tx.slot(&tx.env.Rcpts[i])] = int32(i + 1)
+		}
+	}
+	i := tx.slot(&r)
+	if at := tx.index[i]; at > 0 {
+		return int(at - 1), true
+	}
+	tx.index[i] = int32(n + 1)
+	return 0, false
+}
+
+// slot is where r stands in the index, or an empty place for it.
+func (tx *transaction) slot(r *mailkeel.Recipient) int {
+	key := func(r *mailkeel.Recipient) (mailkeel.AccountID, string) {
+		if r.Account == "" {
+			return "", r.Addr
+		}
+		return r.Account, r.Mailbox
+	}
+	account, name := key(r)
+	i := int(maphash.Comparable(tx.c.s.seed, [2]string{string(account), name}) % uint64(len(tx.index)))
+	for ; tx.index[i] > 0; i = (i + 1) % len(tx.index) {
+		if a, n := key(&tx.env.Rcpts[tx.index[i]-1]); a == account && n == name {
+			break
+		}
+	}
+	return i
 }

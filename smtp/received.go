@@ -38,7 +38,7 @@ func (tx *transaction) received() []byte {
 	}
 	fmt.Fprintf(&b, "\tby %s (%s) with %s id %s", c.s.Hostname, product, with, tx.env.ID)
 	if len(tx.given) == 1 {
-		b.WriteString("\r\n\tfor <" + tx.given[0].addr + ">")
+		b.WriteString("\r\n\tfor <" + tx.first + ">")
 	}
 	b.WriteString("; " + o.Time.Format("Mon, 2 Jan 2006 15:04:05 -0700 (MST)") + "\r\n")
 	return []byte(b.String())

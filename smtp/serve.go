@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"net/netip"
 	"slices"
@@ -94,6 +95,7 @@ func (s *Server) build() error {
 		}
 	}
 	s.tls = s.tlsConfig(s.TLS)
+	s.seed = maphash.MakeSeed()
 	perIP := s.MaxPerIP
 	if perIP == 0 {
 		perIP = 100

@@ -25,23 +25,22 @@ type session struct {
 
 // A transaction is one message.
 type transaction struct {
-	c       *conn
-	env     mailkeel.Envelope // its Rcpts grow at the end and do not change
-	size    int64             // that the client announced
-	given   []given
-	next    int // the next Index
-	bytes   int // of addresses
+	c    *conn
+	env  mailkeel.Envelope // its Rcpts grow at the end and do not change
+	size int64             // that the client announced
+	// given has an element for each RCPT command: where in at the positions in
+	// env.Rcpts of its recipients end.
+	given   []int32
+	at      []int32
+	first   string  // the address of the first RCPT
+	index   []int32 // see find
+	next    int     // the next Index
+	bytes   int     // of memory, about
 	with    string
 	verdict filter.Verdict
 	drop    []bool // for each of env.Rcpts: a filter discards it
 	utf8    bool   // the client asked for SMTPUTF8
 	over    bool   // filters were told
-}
-
-// given is one RCPT command and the positions of its recipients in env.Rcpts.
-type given struct {
-	addr  string
-	rcpts []int
 }
 
 var (

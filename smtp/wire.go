@@ -303,15 +303,17 @@ func (w *wire) fill() error {
 		w.buf = append(w.buf, make([]byte, max(smallBuf, len(w.buf)))...)
 	}
 	top := w.conn()
-	n, err := top.Read(w.buf[w.w:])
-	w.w += n
-	if n > 0 {
-		return nil
+	for range 100 {
+		n, err := top.Read(w.buf[w.w:])
+		w.w += n
+		if n > 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = io.ErrNoProgress
-	}
-	return err
+	return io.ErrNoProgress
 }
 
 // grow puts the unread bytes into a large buffer, for content.
