@@ -199,9 +199,14 @@ func (vs *views) get(ctx context.Context, access *store.Access, id store.Mailbox
 	}
 	v.refs++
 	vs.mu.Unlock()
+	var s *snapshot
+	defer func() { // also if the backend panics
+		if s == nil {
+			vs.put(v)
+		}
+	}()
 	s, err := v.refresh(ctx)
 	if err != nil {
-		vs.put(v)
 		return nil, nil, err
 	}
 	return v, s, nil
