@@ -86,7 +86,7 @@ func (p *parser) sectionPart() (part []int) {
 func (p *parser) headerFields() (fields []string) {
 	p.list(func() {
 		f := p.astring()
-		if p.ok() && (f == "" || strings.ContainsAny(f, " \t\r\n:") || len(fields) == maxHeaderFields) {
+		if p.ok() && (!isFieldName(f) || len(fields) == maxHeaderFields) {
 			p.fail("bad header field name")
 		}
 		fields = append(fields, f)
@@ -95,6 +95,11 @@ func (p *parser) headerFields() (fields []string) {
 		p.fail("expected header field names")
 	}
 	return fields
+}
+
+// isFieldName reports whether a field may have this name (RFC 5322, 2.2).
+func isFieldName(s string) bool {
+	return s != "" && len(s) < 998 && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) < 0
 }
 
 // partial reads "<" offset "." size ">" if it is there.
