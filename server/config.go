@@ -30,6 +30,9 @@ type Config struct {
 	Blobs blob.Store
 	Queue queue.Backend
 	KV    store.KV // rates and other state that expires; nil means memory
+	// Sole says that no other process uses Queue: mail that was being tried
+	// when this one crashed is tried again at once.
+	Sole bool
 
 	// Who is who. Manager, if set, names the deleted accounts, whose mail is
 	// then removed, and the others, whose old tombstones are forgotten.

@@ -2,22 +2,13 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
-	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/queue"
 )
 
 // noRoute is why mail for elsewhere is held; it stands in Item.Last.
 const noRoute = "there is no smart host and no direct delivery"
-
-// hold is what mail for elsewhere comes to without a Config.Rest.
-type hold struct{}
-
-func (hold) Deliver(_ context.Context, env *mailkeel.Envelope, _ mailkeel.Content) []mailkeel.Result {
-	return mailkeel.All(len(env.Rcpts), mailkeel.Result{Err: fmt.Errorf("%w: %s", queue.ErrHold, noRoute)})
-}
 
 // releaseHeld lets go what was held for want of a route, now that there is one.
 func (s *Server) releaseHeld(ctx context.Context) {
@@ -31,13 +22,8 @@ func (s *Server) releaseHeld(ctx context.Context) {
 			ids = append(ids, it.ID)
 		}
 	}
-	now := mailkeel.ClockOr(s.cfg.Clock).Now()
 	for _, id := range ids {
-		err := s.Queue.Backend.Change(ctx, now, id, func(it *queue.Item) error {
-			it.Held, it.Due = false, now
-			return nil
-		})
-		if err != nil {
+		if err := s.Queue.Release(ctx, id); err != nil {
 			s.cfg.Logger.Error("server: cannot release held mail", "item", id, "err", err)
 		}
 	}

@@ -78,8 +78,8 @@ func New(c Config) (*Server, error) {
 	if c.Local != nil {
 		local = c.Local(local)
 	}
-	out := &queue.Queue{Backend: c.Queue, Blobs: c.Blobs, Hostname: c.Hostname, Grace: c.grace(), Clock: c.Clock, Logger: c.Logger}
-	out.Next = &route.Table{Local: local, Domains: c.Routes, Rest: cmp.Or[mailkeel.Transport](c.Rest, hold{}), Directory: c.Directory}
+	out := &queue.Queue{Backend: c.Queue, Blobs: c.Blobs, Hostname: c.Hostname, Sole: c.Sole, Grace: c.grace(), Clock: c.Clock, Logger: c.Logger}
+	out.Next = &route.Table{Local: local, Domains: c.Routes, Rest: cmp.Or[mailkeel.Transport](c.Rest, route.Hold(noRoute)), Directory: c.Directory, Expand: out}
 	first := &queue.Inline{First: local, Queue: out}
 	each := &queue.Inline{First: local, Queue: out, PerRecipient: true}
 	users := &submit.Transport{Next: first, Directory: c.Directory, Rates: c.KV, PerDay: c.PerDay, Clock: c.Clock}

@@ -117,6 +117,7 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 func (h *Home) Fill(c *server.Config) {
 	c.Store, c.Blobs, c.Queue, c.KV = h.Store, h.Blobs, h.Queue, h.KV
 	c.Directory, c.Auth, c.Manager = h.Accounts, h.Accounts, h.Accounts
+	c.Sole = true // the lock on the directory says so
 	c.Close = h.Close
 	if c.Clock == nil {
 		c.Clock = h.o.Clock
