@@ -148,17 +148,19 @@ func TestDrippingBeforeLogin(t *testing.T) {
 		p := ln.dial(t)
 		p.line()
 		begin := time.Now()
-		go func() {
+		var wg sync.WaitGroup
+		wg.Go(func() {
 			for {
 				if _, err := io.WriteString(p, "x"); err != nil {
 					return
 				}
 				time.Sleep(10 * time.Second)
 			}
-		}()
+		})
 		if l := p.line(); !strings.HasPrefix(l, "* BYE") || time.Since(begin) > 2*time.Minute {
 			t.Error(l, time.Since(begin))
 		}
+		wg.Wait()
 	})
 }
 
