@@ -41,6 +41,9 @@ func (c *content) Open(ctx context.Context) (io.ReadCloser, error) {
 
 // with returns the same content with more fields before it.
 func (c *content) with(fields []byte) *content {
+	if len(fields) == 0 {
+		return c
+	}
 	n := *c
 	n.prefix = slices.Concat(fields, c.prefix)
 	return &n
@@ -51,7 +54,10 @@ func (tx *transaction) finish(info blob.Info) ([]mailkeel.Result, error) {
 	c, s := tx.c, tx.c.s
 	body := &content{s.Blobs, info, slices.Concat(tx.verdict.Prefix, tx.received())}
 	v := tx.judge(filter.Message, nil, body)
-	log := c.log().With("id", tx.env.ID, "from", tx.env.From, "rcpts", len(tx.env.Rcpts), "bytes", info.Size)
+	log := c.log()
+	if s.Logger != nil {
+		log = log.With("id", tx.env.ID, "from", tx.env.From, "rcpts", len(tx.env.Rcpts), "bytes", info.Size)
+	}
 	if v.Refuse != nil {
 		log.Info("smtp: message refused", "err", v.Refuse, "why", tx.verdict.Why)
 		return nil, v.Refuse

@@ -215,7 +215,7 @@ func (tx *transaction) add(to string, rs []mailkeel.Recipient, v filter.Verdict)
 	}
 	// In steps, because append would make room for a quarter more.
 	if n := len(tx.env.Rcpts) + len(rs); n > cap(tx.env.Rcpts) {
-		bigger := make([]mailkeel.Recipient, len(tx.env.Rcpts), max(n, len(tx.env.Rcpts)+rcptStep, 2))
+		bigger := make([]mailkeel.Recipient, len(tx.env.Rcpts), max(n, len(tx.env.Rcpts)+min(len(tx.env.Rcpts), rcptStep)))
 		copy(bigger, tx.env.Rcpts)
 		tx.env.Rcpts = bigger
 	}
@@ -236,7 +236,7 @@ func (tx *transaction) add(to string, rs []mailkeel.Recipient, v filter.Verdict)
 }
 
 // rcptStep is how many more recipients there is room for when there is none.
-const rcptStep = 8
+const rcptStep = 16
 
 // of returns the positions in env.Rcpts of what the i-th RCPT became.
 func (tx *transaction) of(i int) []int32 {
