@@ -232,6 +232,9 @@ func (a *Access) Rename(ctx context.Context, id MailboxID, name string) error {
 		if err != nil {
 			return err
 		}
+		if err := a.mayCreate(w, mb.Account, name); err != nil {
+			return err // before it could be told what is there
+		}
 		switch other, err := found(w.named(mb.Account, name)); {
 		case err != nil:
 			return err
@@ -239,9 +242,6 @@ func (a *Access) Rename(ctx context.Context, id MailboxID, name string) error {
 			return ErrExists
 		case below(name, mb.Name) && mb.Name != inbox:
 			return fmt.Errorf("%w: %q would be below itself", ErrInvalid, mb.Name)
-		}
-		if err := a.mayCreate(w, mb.Account, name); err != nil {
-			return err
 		}
 		if mb.Name == inbox {
 			to, err := w.create(mb.Account, name, "")
@@ -299,7 +299,8 @@ func (w *work) rename(mb *workBox, name string) error {
 	return nil
 }
 
-// mayCreate checks the right k for a name in the tree of another owner.
+// mayCreate checks the right k for a name in the tree of another owner. Its answer
+// does not tell what is there.
 func (a *Access) mayCreate(w *work, owner AccountID, name string) error {
 	if owner == a.account {
 		return nil
@@ -310,8 +311,10 @@ func (a *Access) mayCreate(w *work, owner AccountID, name string) error {
 			return err
 		}
 		if mb != nil {
-			_, _, err := a.box(w, mb.ID, "k")
-			return err
+			if _, _, err := a.box(w, mb.ID, "k"); !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			return ErrDenied
 		}
 	}
 	return ErrDenied

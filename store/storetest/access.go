@@ -17,6 +17,7 @@ var accessTests = []test{
 	{"RightsHoldForEveryVerb", testRights},
 	{"StrangersCannotTellWhatIsThere", testStrangers},
 	{"GrantsComeAndGo", testGrants},
+	{"RenameInAnothersTreeNeedsTheRightAbove", testRenameRights},
 	{"RightsDecideWhichFlagsAreKept", testFlagRights},
 	{"SharedMailboxesAreListed", testShared},
 	{"ColdRowsOfOtherMailboxesStayHidden", testColdRights},
@@ -285,6 +286,26 @@ func testGrants(b *bench) {
 	p, _, err := b.As("bob").Select(b.Context(), b.box("bob", "Own").ID)
 	if err != nil || p.Account != "bob" {
 		b.Errorf("bob's own mailbox: %+v, %v", p, err)
+	}
+}
+
+func testRenameRights(b *bench) {
+	ann, bob := b.As("ann"), b.As("bob")
+	box, above := b.box("ann", "Up/Box"), b.box("ann", "Other")
+	b.box("ann", "Other/Secret")
+	b.must(ann.Grant(b.Context(), box.ID, "bob", store.AllRights))
+	for _, name := range []string{"Top", "Other/Box", "Other/New/Box", "Nowhere/Box", "Up/Else", "Other", "Other/Secret"} {
+		b.is(bob.Rename(b.Context(), box.ID, name), store.ErrDenied, "renaming to "+name)
+	}
+	b.must(ann.Grant(b.Context(), above.ID, "bob", "l"))
+	b.is(bob.Rename(b.Context(), box.ID, "Other/New/Box"), store.ErrDenied, "renaming below what may be seen")
+	b.must(ann.Grant(b.Context(), above.ID, "bob", "lk"))
+	b.must(bob.Rename(b.Context(), box.ID, "Other/New/Box"))
+	if got := b.names("ann"); !slices.Equal(got, []string{"INBOX", "Other", "Other/New", "Other/New/Box", "Other/Secret", "Up"}) {
+		b.Errorf("ann has %q", got)
+	}
+	if got := b.names("bob"); !slices.Equal(got, []string{"INBOX"}) {
+		b.Errorf("bob has %q", got)
 	}
 }
 

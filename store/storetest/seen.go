@@ -109,7 +109,12 @@ func testSeenGrant(b *bench) {
 	b.must(b.As("ann").Grant(b.Context(), box, "bob", "lrs"))
 	b.wantSeen(box, seenMap{"bob": nil, "cat": nil, "ann": nil})
 	b.see("bob", box, 2)
+	_, _, err := b.As("ann").SetFlags(b.Context(), box, store.FlagChange{Add: []string{"word"}}, 1)
+	b.must(err)
 	b.must(b.As("ann").Delete(b.Context(), box))
+	if left := b.objects("ann"); len(left) != 0 {
+		b.Errorf("a deleted mailbox left %q", left)
+	}
 	b.recount("ann")
 }
 
@@ -173,5 +178,19 @@ func testSeenMany(b *bench) {
 	_, err := b.As("bob").Expunge(b.Context(), box, odd...)
 	b.must(err)
 	b.wantSeen(box, seenMap{"bob": nil, "cat": nil})
+	if left := b.objects("ann"); len(left) != 2 { // the grants
+		b.Errorf("left %q", left)
+	}
 	b.recount("ann")
+}
+
+// objects are the kinds and IDs of an account's live objects.
+func (b *bench) objects(id store.AccountID) (out []string) {
+	b.Helper()
+	os, err := b.As(id).Objects(b.Context(), store.ObjectQuery{})
+	b.must(err)
+	for _, o := range os {
+		out = append(out, o.Kind+" "+o.ID)
+	}
+	return out
 }

@@ -62,6 +62,15 @@ func testThreads(b *bench) {
 	if m := b.mail("ann", "Subject: Re: told", "In-Reply-To: <30@x>"); m.Thread != 12345 {
 		b.Errorf("a reply to what was put in thread 12345 is in %d", m.Thread)
 	}
+	two := b.mail("ann", "Subject: Dinner", "Message-ID: <40@x>")
+	if m := b.mail("ann", "Subject: Re: Dinner", "References: <1@x> <40@x>"); m.Thread != two.Thread || two.Thread == one.Thread {
+		b.Errorf("an answer to both %d and %d is in thread %d, want that of the nearest", one.Thread, two.Thread, m.Thread)
+	}
+	d.Cold, err = b.Parse(b.Context(), b.blob("Subject: Re: Dinner\r\nReferences: <1@x>\r\n\r\n"))
+	b.must(err)
+	if p := b.place(d)[0]; b.messages(p.Mailbox, false)[p.UID-1].Thread != 12345 {
+		b.Error("a thread that was told does not win")
+	}
 	if none := b.mail("ann", "Subject: Dinner"); none.Thread == one.Thread {
 		b.Error("a subject alone joined a thread")
 	}
