@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/mailkeel/mailkeel/queue"
 	"github.com/mailkeel/mailkeel/server/admin"
 	"github.com/mailkeel/mailkeel/server/embedded"
 	"github.com/mailkeel/mailkeel/store"
@@ -63,7 +64,9 @@ func commands(o *options) *admin.CLI {
 			if err != nil {
 				return nil, nil, err
 			}
-			return commandsOn(home, &store.Store{Backend: home.Store, Blobs: home.Blobs}), home.Close, nil
+			boxes := &store.Store{Backend: home.Store, Blobs: home.Blobs}
+			items := &queue.Queue{Backend: home.Queue, Blobs: home.Blobs}
+			return commandsOn(home, boxes, items), home.Close, nil
 		},
 	}
 	if o != nil {
@@ -73,6 +76,6 @@ func commands(o *options) *admin.CLI {
 }
 
 // commandsOn carries out commands on what is kept in a directory.
-func commandsOn(home *embedded.Home, boxes *store.Store) *admin.Admin {
-	return &admin.Admin{Accounts: home.Accounts, Store: boxes, Queue: home.Queue, Blobs: home.Blobs, Damage: home.Damage}
+func commandsOn(home *embedded.Home, boxes *store.Store, items *queue.Queue) *admin.Admin {
+	return &admin.Admin{Accounts: home.Accounts, Store: boxes, Queue: items, Blobs: home.Blobs, Damage: home.Damage}
 }

@@ -84,7 +84,7 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	stop, err = commandsOn(home, s.Store).Offer(socket(home.Dir), log)
+	stop, err = commandsOn(home, s.Store, s.Queue).Offer(socket(home.Dir), log)
 	return s, err
 }
 

@@ -25,7 +25,7 @@ import (
 type Admin struct {
 	Accounts accounts.Manager
 	Store    *store.Store
-	Queue    queue.Backend
+	Queue    *queue.Queue
 	Blobs    blob.Store
 	// Damage, if set, looks for damage below the rows, as a database does, and
 	// returns what it found. It is part of check.

@@ -59,7 +59,7 @@ func newRig(t *testing.T) *rig {
 	blobs := &memblob.Store{Clock: clock}
 	r := &rig{T: t, clock: clock, Admin: &admin.Admin{
 		Accounts: users, Store: &store.Store{Backend: &memstore.Backend{}, Blobs: blobs, Limit: users.Limit, Clock: clock},
-		Queue: &memqueue.Backend{}, Blobs: blobs, Clock: clock,
+		Queue: &queue.Queue{Backend: &memqueue.Backend{}, Blobs: blobs, Clock: clock}, Blobs: blobs, Clock: clock,
 	}}
 	r.cli = &admin.CLI{
 		Program: "post", Dir: dir, Wait: time.Nanosecond,
@@ -257,7 +257,7 @@ func (r *rig) put(id string, to ...string) {
 	}
 	for i, a := range to {
 		now := r.clock.Now()
-		err := r.Queue.Put(r.Context(), queue.Item{
+		err := r.Queue.Backend.Put(r.Context(), queue.Item{
 			ID:       fmt.Sprintf("%s/%d", id, i),
 			Envelope: mailkeel.Envelope{ID: id, From: "ann@x.test", Rcpts: []mailkeel.Recipient{{Addr: a, Index: i}}},
 			Blob:     info, Prefix: []byte("Received: here\r\n"), Route: a[strings.IndexByte(a, '@')+1:],
@@ -303,7 +303,7 @@ func TestQueue(t *testing.T) {
 		r.expect("queue retry -all", 0, "retried")
 	})
 	// What is being delivered is left alone, and the rest is done.
-	l, err := r.Queue.Lease(t.Context(), queue.Want{Now: r.clock.Now(), TTL: time.Hour, Max: 1})
+	l, err := r.Queue.Backend.Lease(t.Context(), queue.Want{Now: r.clock.Now(), TTL: time.Hour, Max: 1})
 	if err != nil || len(l.Items) != 1 {
 		t.Fatal(l, err)
 	}

@@ -28,7 +28,7 @@ type queueArgs struct {
 // An Item is a row of the queue commands.
 type Item struct {
 	ID        string    `json:"id"`
-	State     string    `json:"state"` // "held", "waiting" or "due"
+	State     string    `json:"state"` // "held", "waiting", "due" or "trying"
 	From      string    `json:"from"`
 	To        string    `json:"to"`
 	Given     string    `json:"given,omitempty"` // the address the sender used, if another
@@ -67,6 +67,8 @@ func (a *Admin) item(it *queue.Item) Item {
 	switch {
 	case it.Held:
 		r.State = "held"
+	case a.Queue.Trying(it.ID):
+		r.State = "trying"
 	case !it.Due.After(a.now()):
 		r.State = "due"
 	}
@@ -124,71 +126,73 @@ func queueShow(a *Admin, ctx context.Context, args queueArgs, emit Emit) error {
 
 // header reads the header of a message, up to 64 KiB.
 func (a *Admin) header(ctx context.Context, it *queue.Item) (string, error) {
-	rc, err := a.Blobs.Open(ctx, it.Blob.Ref, 0, 64<<10)
+	c, err := a.Queue.Open(ctx, it.ID)
+	if err != nil {
+		return "", err
+	}
+	rc, err := c.Open(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer rc.Close()
 	var head strings.Builder
-	head.Write(it.Prefix)
-	r := bufio.NewReader(rc)
-	for head.Len() < 64<<10 {
+	for r := bufio.NewReader(io.LimitReader(rc, 64<<10)); ; {
 		line, err := r.ReadString('\n')
-		if strings.TrimRight(line, "\r\n") == "" || err != nil && err != io.EOF {
+		if strings.TrimRight(line, "\r\n") == "" {
 			return head.String(), nil
 		}
 		head.WriteString(line)
 		if err == io.EOF {
-			break
+			return head.String(), nil
+		} else if err != nil {
+			return "", err
 		}
 	}
-	return head.String(), nil
 }
 
-// change edits what args select, and says so.
-func (a *Admin) change(ctx context.Context, args queueArgs, done string, emit Emit, edit func(*queue.Item) error) error {
-	return a.act(ctx, args, done, emit, func(id string) (it queue.Item, err error) {
-		err = a.Queue.Change(ctx, a.now(), id, func(x *queue.Item) error {
-			err := edit(x)
-			it = *x
-			return err
-		})
-		return it, err
-	})
-}
-
-// errSkip passes an item over.
-var errSkip = errors.New("admin: passed over")
-
-// act calls do for each item that args select. An item that left the queue
-// meanwhile is passed over; one that is being tried is an error, after the others.
-func (a *Admin) act(ctx context.Context, args queueArgs, done string, emit Emit, do func(id string) (queue.Item, error)) error {
+// act calls do for each item that args select, and says what was done. An item that
+// left the queue meanwhile is passed over; one that is being tried is an error, after
+// the others.
+func (a *Admin) act(ctx context.Context, args queueArgs, done string, emit Emit, do func(it queue.Item) error) error {
 	if args.IDs == nil && !args.All && args.Route == "" && args.Sender == "" && args.Recipient == "" && !args.Held {
 		return control.Usagef("which items? Name them, or say -all, -route, -sender, -recipient or -held")
 	}
-	var items []string // before any is changed, for changes may move them in the list
+	var items []queue.Item // before any is changed, for changes may move them in the list
 	err := a.selectItems(ctx, args, func(it *queue.Item) error {
-		items = append(items, it.ID)
+		items = append(items, queue.Item{ID: it.ID, Held: it.Held})
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	var leased []string
-	for _, id := range items {
-		it, err := do(id)
+	for _, it := range items {
+		var was Item
+		for x, err := range a.Queue.List(ctx, queue.Query{ID: it.ID}) {
+			if err != nil {
+				return err
+			}
+			was = a.item(&x)
+		}
+		err := do(it)
 		switch {
 		case errors.Is(err, queue.ErrLeased):
-			leased = append(leased, id)
+			leased = append(leased, it.ID)
 			continue
 		case errors.Is(err, queue.ErrNotFound), errors.Is(err, errSkip):
 			continue
 		case err != nil:
 			return err
 		}
-		r := a.item(&it)
-		r.Done = done
-		if err := emit(r); err != nil {
+		now := was
+		for x, err := range a.Queue.List(ctx, queue.Query{ID: it.ID}) {
+			if err != nil {
+				return err
+			}
+			now = a.item(&x)
+		}
+		now.Done = done
+		if err := emit(now); err != nil {
 			return err
 		}
 	}
@@ -198,57 +202,41 @@ func (a *Admin) act(ctx context.Context, args queueArgs, done string, emit Emit,
 	return nil
 }
 
+// errSkip passes an item over.
+var errSkip = errors.New("admin: passed over")
+
 func queueHold(a *Admin, ctx context.Context, args queueArgs, emit Emit) error {
-	return a.change(ctx, args, "held", emit, func(it *queue.Item) error {
-		it.Held = true
-		return nil
+	return a.act(ctx, args, "held", emit, func(it queue.Item) error {
+		if it.Held {
+			return nil // with the reason that it has
+		}
+		return a.Queue.Hold(ctx, it.ID, "") // its last answer says more
 	})
 }
 
 func queueRelease(a *Admin, ctx context.Context, args queueArgs, emit Emit) error {
 	args.Held = true
-	return a.change(ctx, args, "released", emit, func(it *queue.Item) error {
-		it.Held = false
-		a.again(it)
-		return nil
-	})
+	return a.act(ctx, args, "released", emit, func(it queue.Item) error { return a.Queue.Release(ctx, it.ID) })
 }
 
 func queueRetry(a *Admin, ctx context.Context, args queueArgs, emit Emit) error {
-	return a.change(ctx, args, "retried", emit, func(it *queue.Item) error {
-		if it.Held && args.IDs == nil {
+	return a.act(ctx, args, "retried", emit, func(it queue.Item) error {
+		switch {
+		case it.Held && args.IDs == nil:
 			return errSkip
-		} else if it.Held {
+		case it.Held:
 			return fail("held: "+it.ID, "queue release lets it go")
 		}
-		a.again(it)
-		return nil
+		return a.Queue.Retry(ctx, it.ID)
 	})
 }
 
-// again makes an item due now. One that waited on a person gets its time back.
-func (a *Admin) again(it *queue.Item) {
-	now := a.now()
-	if life := it.Expires.Sub(it.Queued); !it.Expires.IsZero() && it.Expires.Before(now.Add(life/2)) {
-		it.Expires = now.Add(life / 2)
-	}
-	it.Due = now
-}
-
 func queueDrop(a *Admin, ctx context.Context, args queueArgs, emit Emit) error {
-	return a.act(ctx, args, "dropped", emit, func(id string) (queue.Item, error) {
-		var it queue.Item
-		err := a.Queue.Change(ctx, a.now(), id, func(x *queue.Item) error {
-			it = *x
-			return nil
-		})
-		if err != nil {
-			return it, err
-		}
-		gone, err := a.Queue.Remove(ctx, a.now(), id)
+	return a.act(ctx, args, "dropped", emit, func(it queue.Item) error {
+		gone, err := a.Queue.Drop(ctx, it.ID)
 		if err == nil && len(gone) == 0 {
 			err = queue.ErrLeased
 		}
-		return it, err
+		return err
 	})
 }
