@@ -12,7 +12,7 @@ func (c *conn) close(cmd *command) error {
 			return err
 		}
 		if uids := marked(snap, snap.everything()); len(uids) > 0 {
-			if _, err := c.access.Expunge(c.ctx, c.sel.id, uids...); err != nil {
+			if _, err := c.access.ExpungeMarked(c.ctx, c.sel.id, uids...); err != nil {
 				return err
 			}
 		}

@@ -35,7 +35,7 @@ func (c *conn) expunge(cmd *command) error {
 	if len(uids) == 0 {
 		return nil
 	}
-	_, err = c.access.Expunge(c.ctx, c.sel.id, uids...)
+	_, err = c.access.ExpungeMarked(c.ctx, c.sel.id, uids...)
 	return err
 }
 

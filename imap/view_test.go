@@ -155,3 +155,19 @@ func TestIdleSeesOtherProcesses(t *testing.T) {
 		}
 	}
 }
+
+// EXPUNGE takes only what is marked when it happens, not when the session looked.
+func TestExpungeSparesWhatIsNoLongerMarked(t *testing.T) {
+	s := newStore()
+	put(t, s, "a1", inbox, "1\n", store.FlagDeleted)
+	put(t, s, "a1", inbox, "2\n", store.FlagDeleted)
+	v, snap := selectIn(t, &views{}, s, "a1", inbox)
+	uids := marked(snap, snap.everything())
+	a := s.As("a1")
+	if _, _, err := a.SetFlags(t.Context(), v.id, store.FlagChange{Remove: []string{store.FlagDeleted}}, 1); err != nil {
+		t.Fatal(err)
+	}
+	if gone, err := a.ExpungeMarked(t.Context(), v.id, uids...); err != nil || fmt.Sprint(uids, gone) != "[1 2] [2]" {
+		t.Error(uids, gone, err)
+	}
+}

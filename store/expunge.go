@@ -45,13 +45,23 @@ func (w *work) expunge(mb *workBox, m Message) Message {
 // Expunge removes messages and leaves tombstones; the right e. It returns the
 // UIDs removed.
 func (a *Access) Expunge(ctx context.Context, id MailboxID, uids ...UID) (gone []UID, err error) {
+	return a.expungeThose(ctx, id, uids, nil)
+}
+
+// ExpungeMarked is Expunge of those that have \Deleted at that moment. A mark that
+// was taken back after the caller looked is not lost.
+func (a *Access) ExpungeMarked(ctx context.Context, id MailboxID, uids ...UID) (gone []UID, err error) {
+	return a.expungeThose(ctx, id, uids, func(m *Message) bool { return has(m.Flags, FlagDeleted) })
+}
+
+func (a *Access) expungeThose(ctx context.Context, id MailboxID, uids []UID, want func(*Message) bool) (gone []UID, err error) {
 	err = a.update(ctx, func(w *work) error {
 		gone = nil
 		mb, _, err := a.box(w, id, "e")
 		if err != nil {
 			return err
 		}
-		ms, err := find(w, id, uids, Since{}, nil)
+		ms, err := find(w, id, uids, Since{}, want)
 		if err != nil || len(ms) == 0 {
 			return err
 		}
