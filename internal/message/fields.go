@@ -145,13 +145,13 @@ func (p *parser) describe(part *Part, typ, subtype string) (boundary string) {
 		if !ok {
 			t, s, rest = "text", "plain", ""
 		}
-		part.Type, part.Subtype = p.name(t), p.name(s)
+		part.Type, part.Subtype = p.name(t, "application"), p.name(s, "octet-stream")
 		params := parseParams(rest, &p.steps)
 		boundary = strings.TrimRight(param(params, "boundary"), " \t")
 		part.Params = p.keep(params)
 	}
 	if e, _ := parseToken(p.get(contentEncoding), &p.steps); e != "" {
-		part.Encoding = p.name(e)
+		part.Encoding = p.name(e, "x-unknown")
 	}
 	if p.seen[contentDisposition] {
 		d, rest := parseToken(p.get(contentDisposition), &p.steps)
@@ -159,7 +159,7 @@ func (p *parser) describe(part *Part, typ, subtype string) (boundary string) {
 		if d == "" && len(part.DispositionParams) > 0 {
 			d = "attachment" // as what nobody knows (RFC 2183, 2.8)
 		}
-		part.Disposition = p.name(d)
+		part.Disposition = p.name(d, "attachment")
 	}
 	part.ID = p.text(p.get(contentID))
 	part.Description = p.text(p.get(contentDescription))
@@ -173,24 +173,39 @@ func (p *parser) describe(part *Part, typ, subtype string) (boundary string) {
 	return boundary
 }
 
-// name keeps a name without a copy if it is a usual one.
-func (p *parser) name(s string) string {
+// name keeps a name, a usual one without a copy. What else stands for one that may
+// not be kept any more.
+func (p *parser) name(s, otherwise string) string {
 	switch s {
-	case "text", "plain", "html", "multipart", "mixed", "alternative", "application", "octet-stream",
-		"image", "7bit", "8bit", "base64", "quoted-printable", "attachment", "inline":
+	case "text", "plain", "html", "calendar", "multipart", "mixed", "alternative", "related", "signed", "report", "digest",
+		"message", "rfc822", "global", "application", "octet-stream", "pdf", "image", "png", "jpeg", "gif",
+		"7bit", "8bit", "binary", "base64", "quoted-printable", "attachment", "inline":
 		return s
+	case "":
+		return ""
 	}
-	return p.text(s)
+	if s = p.text(s); s == "" {
+		return otherwise
+	}
+	return s
 }
 
 func (p *parser) keep(params []Param) []Param {
 	for i, a := range params {
 		if p.kept -= len(a.Name) + len(a.Value); p.kept < 0 {
 			p.kept = 0
-			return params[:i:i]
+			return cut(params, i)
 		}
 	}
 	return params
+}
+
+// cut returns the first n of a list; none are nil.
+func cut[T any](list []T, n int) []T {
+	if n == 0 {
+		return nil
+	}
+	return list[:n:n]
 }
 
 // envelope makes an Envelope of the header at hand.
@@ -218,7 +233,7 @@ func (p *parser) addresses(id field) []Address {
 	for i, a := range list {
 		if p.kept -= len(a.Name) + len(a.Mailbox) + len(a.Host); p.kept < 0 {
 			p.kept = 0
-			return list[:i:i]
+			return cut(list, i)
 		}
 	}
 	return list

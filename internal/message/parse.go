@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/mailkeel/mailkeel/internal/header"
 )
@@ -31,8 +32,13 @@ const (
 func Parse(r io.Reader) (*Message, error) {
 	p := newParser(r)
 	m := p.parse()
+	p.r.Reset(nil)
+	buffers.Put(p.r)
 	return m, p.err
 }
+
+// buffers are used again, for a busy server parses thousands of messages a second.
+var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }}
 
 // A parser goes through the content once, by lines. A line longer than the buffer
 // comes in pieces, of which only the first can be a delimiter or begin a field.
@@ -64,7 +70,9 @@ type parser struct {
 }
 
 func newParser(r io.Reader) *parser {
-	return &parser{r: bufio.NewReaderSize(r, bufferSize), open: make(map[string][]int), kept: maxKept}
+	br := buffers.Get().(*bufio.Reader)
+	br.Reset(r)
+	return &parser{r: br, open: make(map[string][]int), kept: maxKept}
 }
 
 func (p *parser) parse() *Message {

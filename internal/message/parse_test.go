@@ -114,8 +114,19 @@ func TestTextThatIsKeptIsBounded(t *testing.T) {
 	}
 	// A boundary works though it is not kept.
 	m = parse(t, mixed+strings.Repeat(part, 20)+"--A\n"+alt+"--B\n\none\n--B--\n")
-	if last := m.Root.Parts[20]; last.Subtype != "" && len(last.Parts) != 1 || len(last.Params) != 0 {
+	if last := m.Root.Parts[20]; len(last.Parts) != 1 || len(last.Params) != 0 {
 		t.Errorf("%+v", last)
+	}
+	// Names that are not kept have another, so that every part has a type.
+	content := mixed + strings.Repeat(part, 20) + "--A\nContent-Type: x-a/x-b\nContent-Transfer-Encoding: x-c\nContent-Disposition: x-d; a=b\n\none\n--A\n" + rfc + "Subject: x\n\ntwo\n"
+	m = parse(t, content)
+	wellFormed(t, m, int64(len(content)))
+	last := m.Root.Parts[20]
+	if got := last.Type + "/" + last.Subtype + " " + last.Encoding + " " + last.Disposition; got != "application/octet-stream x-unknown attachment" {
+		t.Error(got)
+	}
+	if m.Root.Parts[21].Envelope == nil {
+		t.Errorf("%+v", m.Root.Parts[21])
 	}
 }
 

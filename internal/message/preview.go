@@ -9,7 +9,7 @@ import (
 
 const (
 	maxPreview = 256 // characters (RFC 8970, 3.1)
-	maxPlain   = 8 << 10
+	maxPlain   = 4 << 10
 	maxHTML    = 64 << 10 // newsletters begin with long style sheets
 )
 

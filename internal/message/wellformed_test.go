@@ -1,6 +1,7 @@
 package message
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 )
@@ -59,10 +60,10 @@ func wellFormed(t testing.TB, m *Message, size int64) {
 
 	p, err := DecodePart(EncodePart(&m.Root))
 	if err != nil || !reflect.DeepEqual(p, m.Root) {
-		t.Errorf("part does not survive encoding: %v\n%+v\n%+v", err, p, m.Root)
+		t.Errorf("part does not survive encoding: %v\n%.500s\n%.500s", err, fmt.Sprintf("%+v", p), fmt.Sprintf("%+v", m.Root))
 	}
 	e, err := DecodeEnvelope(EncodeEnvelope(&m.Envelope))
 	if err != nil || !reflect.DeepEqual(e, m.Envelope) {
-		t.Errorf("envelope does not survive encoding: %v\n%+v\n%+v", err, e, m.Envelope)
+		t.Errorf("envelope does not survive encoding: %v\n%.500s\n%.500s", err, fmt.Sprintf("%+v", e), fmt.Sprintf("%+v", m.Envelope))
 	}
 }
