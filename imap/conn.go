@@ -219,6 +219,12 @@ func (c *conn) finish(cmd *command, err error) error {
 	} else if cmd.streamed > 0 {
 		limit = cmd.streamed
 	}
+	if c.in.inside { // only after a panic, or a bug
+		if e != nil {
+			c.status(cmd.tag, e)
+		}
+		return bye(imap.ResponseCodeServerBug, "Internal error")
+	}
 	// What the client sends unasked is taken first: the answer must not meet a
 	// connection that is about to end.
 	if derr := cmd.discard(limit); derr != nil {

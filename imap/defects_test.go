@@ -11,6 +11,8 @@ import (
 	"github.com/xdg-go/scram"
 
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/blob"
 )
 
 // These tests, with those of server_test.go, fail on the imapserver package of
@@ -243,5 +245,53 @@ func TestHostileLists(t *testing.T) {
 		if !strings.Contains(out, "\r\na BAD") || !strings.Contains(out, "\r\nb OK") {
 			t.Errorf("%.30q: %.300s", in, out)
 		}
+	}
+}
+
+// brokenBlobs panics while a message is written.
+type brokenBlobs struct{ blob.Store }
+
+type brokenWriter struct{ blob.Writer }
+
+func (b brokenBlobs) Create(ctx context.Context) (blob.Writer, error) {
+	w, err := b.Store.Create(ctx)
+	return brokenWriter{w}, err
+}
+
+func (brokenWriter) Write([]byte) (int, error) { panic("boom") }
+
+// The same when a command ends in the middle of a literal because it panicked.
+func TestI1APanicInALiteral(t *testing.T) {
+	st := newStore()
+	s := &Server{InsecureAuth: true, Auth: anyone{}, Store: &store.Store{Backend: st.Backend, Blobs: brokenBlobs{st.Blobs}}}
+	evil := strings.Repeat("x DELETE keep\r\n", 5000)
+	out := converse(t, s, loginPreamble+fmt.Sprintf("k CREATE keep\r\na APPEND INBOX {%d+}\r\n%s\r\nb NOOP\r\n", len(evil), evil))
+	if !strings.HasSuffix(out, "a NO [SERVERBUG] Internal error\r\n* BYE [SERVERBUG] Internal error\r\n") {
+		t.Errorf("%.300s", out)
+	}
+	if _, err := st.As("a1").Folder(t.Context(), "keep"); err != nil {
+		t.Error(err)
+	}
+}
+
+// failingBlobs cannot write.
+type failingBlobs struct{ blob.Store }
+
+type failingWriter struct{ blob.Writer }
+
+func (b failingBlobs) Create(ctx context.Context) (blob.Writer, error) {
+	w, err := b.Store.Create(ctx)
+	return failingWriter{w}, err
+}
+
+func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// A message that cannot be kept is refused, and the connection goes on.
+func TestAppendThatCannotBeWritten(t *testing.T) {
+	st := newStore()
+	s := &Server{InsecureAuth: true, Auth: anyone{}, Store: &store.Store{Backend: st.Backend, Blobs: failingBlobs{st.Blobs}}}
+	out := converse(t, s, loginPreamble+"a APPEND INBOX {5+}\r\nhello\r\nb STATUS INBOX (MESSAGES)\r\n")
+	if !strings.Contains(out, "\r\na NO [UNAVAILABLE] ") || strings.Contains(out, "device") || !strings.HasSuffix(out, "(MESSAGES 0)\r\nb OK STATUS completed\r\n") {
+		t.Error(out)
 	}
 }

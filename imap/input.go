@@ -18,6 +18,9 @@ type input struct {
 	br     *bufio.Reader
 	long   []byte // a line that did not fit into br
 	authed bool   // the limits after login hold
+	// inside is set from when a literal was accepted until the line after it was
+	// read. A command that ends between leaves bytes that are no commands.
+	inside bool
 }
 
 func newInput(c *conn, w *writer) *input {
@@ -70,7 +73,7 @@ func (in *input) readLine(limit int) (line []byte, lit literal, cut bool, err er
 	if cap(in.long) > inputBuffer {
 		in.long = nil // one long command does not cost memory for ever
 	}
-	in.long = in.long[:0]
+	in.long, in.inside = in.long[:0], false
 	var end [64]byte // of what is skipped
 	tail := end[:0]
 	skipped := 0

@@ -336,7 +336,7 @@ func (p *parser) accept() {
 	if !p.lit.nonSyn {
 		p.in.w.linef("+ Ready for literal")
 	}
-	p.lit, p.line = literal{}, nil
+	p.lit, p.line, p.in.inside = literal{}, nil, true
 }
 
 // discard skips what is left of a command that was answered already. It returns a
