@@ -111,6 +111,11 @@ func (c *Config) check() error {
 	need(c.Blobs != nil, "Config.Blobs is required")
 	need(c.Queue != nil, "Config.Queue is required")
 	need(c.Directory != nil, "Config.Directory is required")
+	if c.Filters != nil {
+		if err := c.Filters.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("server: Config.Filters: %w", err))
+		}
+	}
 	for _, d := range doors {
 		l := d.listen(c)
 		if l.off() {

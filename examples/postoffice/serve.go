@@ -58,6 +58,7 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 
 		InsecureAuth: o.insecureAuth,
 		Trusted:      o.trusted,
+		Filters:      filters(log),
 		Logger:       log,
 	}
 	if o.cert != "" {

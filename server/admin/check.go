@@ -278,7 +278,9 @@ func (c *checking) checkQueue(ctx context.Context) error {
 				return err
 			}
 		}
-		blobs = append(blobs, named{where, it.Blob.Ref, it.Blob.Size})
+		if it.Blob.Ref != "" { // a damaged one has none
+			blobs = append(blobs, named{where, it.Blob.Ref, it.Blob.Size})
+		}
 	}
 	for _, n := range blobs {
 		if err := c.checkNamed(ctx, n); err != nil {
