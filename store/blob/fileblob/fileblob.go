@@ -8,8 +8,7 @@
 //
 // A blob is written in tmp, synced, renamed to its name, and then its folder is
 // synced. So what stands under a name is whole, and what was committed has a name
-// that survives a power cut. Commits that come together share the syncs of
-// folders. One process uses a folder at a time.
+// that survives a power cut. One process uses a folder at a time.
 package fileblob
 
 import (
@@ -50,16 +49,16 @@ type Store struct {
 	clock mailkeel.Clock
 	temps atomic.Uint64
 
-	// shards take turns in what looks at a blob and then changes it.
-	shards [256]shard
-
-	syncs dirSyncs
-	group committer.Committer // commits to syncs
+	shards [256]shard // by the first byte of the hash
 }
 
+// A shard is one folder.
 type shard struct {
+	group committer.Committer // of syncs of the folder
+
+	// mu is held by what looks at a blob and then changes it.
 	mu   sync.Mutex
-	made bool // its folder is there
+	made bool // the folder is there
 	// doubt is set when a sync of the folder failed: that names in it are
 	// durable cannot be found out any more, only renaming again helps.
 	doubt bool
@@ -73,7 +72,10 @@ func Open(dir string, o Options) (*Store, error) {
 	if s.fs == nil {
 		s.fs = vfs.OS{}
 	}
-	s.syncs.s, s.group.Target = s, &s.syncs
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.group.Target = &dirSync{s, sh, filepath.Join(dir, hex.EncodeToString([]byte{byte(i)}))}
+	}
 	tmp := filepath.Join(dir, "tmp")
 	for _, d := range []string{dir, tmp} {
 		if err := vfs.MkdirDurably(s.fs, d, 0o700); err != nil {
@@ -94,7 +96,9 @@ func Open(dir string, o Options) (*Store, error) {
 
 // Close waits for commits in progress; later ones fail.
 func (s *Store) Close() error {
-	s.group.Close()
+	for i := range s.shards {
+		s.shards[i].group.Close()
+	}
 	return nil
 }
 

@@ -6,52 +6,37 @@ import (
 	"github.com/mailkeel/mailkeel/internal/committer"
 )
 
-// dirSyncs joins the syncs of folders, as a committer.Target: what it commits is
-// the set of folders in which names were made.
-type dirSyncs struct {
-	s    *Store
-	open *dirBatch
-}
-
-var _ committer.Target = (*dirSyncs)(nil)
-
-type dirBatch struct{ dirs map[string]*dirSync }
-
+// dirSync makes the names in one folder durable, as a committer.Target: commits
+// to one folder share a sync. Those to different folders are left to the kernel,
+// whose journal joins them (measured: as fast as one after the other by us, or
+// faster).
 type dirSync struct {
+	s     *Store
 	shard *shard
-	err   error
+	dir   string
 }
 
-func (d *dirSyncs) Begin() error            { d.open = &dirBatch{map[string]*dirSync{}}; return nil }
-func (d *dirSyncs) Mark(bool) error         { return nil }
-func (d *dirSyncs) Keep(bool) error         { return nil }
-func (d *dirSyncs) Undo(bool) (bool, error) { return true, nil }
-func (d *dirSyncs) Flush() error            { return nil }
-func (d *dirSyncs) Rollback()               {}
+var _ committer.Target = (*dirSync)(nil)
 
-// Commit leaves the result of each folder to those who asked for it.
-func (d *dirSyncs) Commit() error {
-	for dir, one := range d.open.dirs {
-		if one.err = d.s.fs.SyncDir(dir); one.err != nil {
-			one.shard.mu.Lock()
-			one.shard.doubt = true
-			one.shard.mu.Unlock()
-		}
-	}
-	return nil
-}
+func (d *dirSync) Begin() error            { return nil }
+func (d *dirSync) Mark(bool) error         { return nil }
+func (d *dirSync) Keep(bool) error         { return nil }
+func (d *dirSync) Undo(bool) (bool, error) { return true, nil }
+func (d *dirSync) Flush() error            { return nil }
+func (d *dirSync) Rollback()               {}
 
-// syncDir makes the names in the folder of a place durable, together with other
-// commits.
-func (s *Store) syncDir(ctx context.Context, p place) error {
-	var b *dirBatch
-	err := s.group.Do(ctx, func() error {
-		b = s.syncs.open
-		b.dirs[p.dir] = &dirSync{shard: p.shard}
-		return nil
-	})
+func (d *dirSync) Commit() error {
+	err := d.s.fs.SyncDir(d.dir)
 	if err != nil {
-		return err
+		d.shard.mu.Lock()
+		d.shard.doubt = true
+		d.shard.mu.Unlock()
 	}
-	return b.dirs[p.dir].err
+	return err
+}
+
+// syncDir returns when the names that are in the folder of a place now are
+// durable.
+func (s *Store) syncDir(ctx context.Context, p place) error {
+	return p.shard.group.Do(ctx, func() error { return nil })
 }
