@@ -3,7 +3,9 @@
 //
 // Statements are written in the words that both know: ? for arguments, RETURNING
 // instead of a last insert ID, ON CONFLICT, LIMIT. Numbers are 64 bits wide,
-// truth is 0 or 1. See Migrate for how tables are described.
+// truth is 0 or 1. The number behind LIMIT stands in the text, because SQLite would
+// prepare the statement again each time one is bound. See Migrate for how tables
+// are described.
 package sqldb
 
 import (

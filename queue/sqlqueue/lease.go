@@ -3,6 +3,7 @@ package sqlqueue
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
@@ -36,12 +37,12 @@ func (t *tx) first(skip []string) (route string, next int64, ok bool, err error)
 	if err := t.flush(); err != nil {
 		return "", 0, false, err
 	}
-	err = t.Query(`SELECT route, next FROM route ORDER BY next, route LIMIT ?`, func(r sqldb.Row) error {
+	err = t.Query(`SELECT route, next FROM route ORDER BY next, route LIMIT `+strconv.Itoa(len(skip)+1), func(r sqldb.Row) error {
 		if name := r.Text(0); !ok && !slices.Contains(skip, name) {
 			route, next, ok = name, r.Int(1), true
 		}
 		return nil
-	}, len(skip)+1)
+	})
 	return route, next, ok, err
 }
 
@@ -49,7 +50,7 @@ func (t *tx) first(skip []string) (route string, next int64, ok bool, err error)
 func (t *tx) leaseRoute(route string, w *queue.Want, l *queue.Lease) (damaged bool, err error) {
 	var ns []int64
 	broken := map[int64]string{}
-	err = t.Query(`SELECT `+itemColumns+` FROM item WHERE route = ? AND held = 0 AND next <= ? ORDER BY next, due, id LIMIT ?`, func(r sqldb.Row) error {
+	err = t.Query(`SELECT `+itemColumns+` FROM item WHERE route = ? AND held = 0 AND next <= ? ORDER BY next, due, id LIMIT `+strconv.Itoa(max(w.Max, 0)), func(r sqldb.Row) error {
 		n, it, err := readItem(r)
 		if err != nil {
 			broken[n] = err.Error()
@@ -58,7 +59,7 @@ func (t *tx) leaseRoute(route string, w *queue.Want, l *queue.Lease) (damaged bo
 		it.Attempts++
 		ns, l.Items = append(ns, n), append(l.Items, it)
 		return nil
-	}, route, micro(w.Now), max(w.Max, 0))
+	}, route, micro(w.Now))
 	if err != nil {
 		return false, err
 	}

@@ -8,13 +8,10 @@ import (
 	"github.com/mailkeel/mailkeel/queue"
 )
 
-const (
-	// cleanEvery is how many calls that end items there are between two
-	// clean-ups, and cleanMost how many IDs one forgets: enough that what is
-	// older than Remember dies out, and few enough to hold nobody up.
-	cleanEvery = 16
-	cleanMost  = 1000
-)
+// cleanEvery is how many calls that end items there are between two clean-ups. One
+// forgets up to 1000 IDs: enough that what is older than Remember dies out, and few
+// enough to hold nobody up.
+const cleanEvery = 16
 
 // A place is where an item of a lease is.
 type place struct {
@@ -115,6 +112,6 @@ func (t *tx) retry(r queue.Retry, ns []int64) error {
 
 // forget drops some of the IDs that need not be remembered any more.
 func (t *tx) forget(now time.Time) error {
-	return t.Exec(`DELETE FROM ended WHERE id IN (SELECT id FROM ended WHERE at <= ? ORDER BY at LIMIT ?)`,
-		micro(now.Add(-queue.Remember)), cleanMost)
+	return t.Exec(`DELETE FROM ended WHERE id IN (SELECT id FROM ended WHERE at <= ? ORDER BY at LIMIT 1000)`,
+		micro(now.Add(-queue.Remember)))
 }

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
@@ -86,13 +87,13 @@ func (t *tx) Expire(now time.Time, max int) (n int, err error) {
 		return 0, err
 	}
 	for _, q := range []string{
-		`DELETE FROM placed WHERE (key, idx, action) IN (SELECT key, idx, action FROM placed WHERE expires <= ? ORDER BY expires LIMIT ?)`,
-		`DELETE FROM thread WHERE (acct, key) IN (SELECT acct, key FROM thread WHERE expires <= ? ORDER BY expires LIMIT ?)`,
+		`DELETE FROM placed WHERE (key, idx, action) IN (SELECT key, idx, action FROM placed WHERE expires <= ? ORDER BY expires LIMIT `,
+		`DELETE FROM thread WHERE (acct, key) IN (SELECT acct, key FROM thread WHERE expires <= ? ORDER BY expires LIMIT `,
 	} {
 		if n >= max {
 			break
 		}
-		if err := t.c.Exec(q, now.Unix(), max-n); err != nil {
+		if err := t.c.Exec(q+strconv.Itoa(max-n)+`)`, now.Unix()); err != nil {
 			return n, err
 		}
 		n += int(t.c.Changes())

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
@@ -83,12 +84,12 @@ func (t *tx) Drop(id store.AccountID, max int) (n int, err error) {
 	if err := t.flush(); err != nil {
 		return 0, err
 	}
-	err = t.c.Query(`DELETE FROM mailbox WHERE acct = ? AND id IN (SELECT id FROM mailbox WHERE acct = ? LIMIT ?) RETURNING id`,
+	err = t.c.Query(`DELETE FROM mailbox WHERE acct = ? AND id IN (SELECT id FROM mailbox WHERE acct = ? LIMIT `+strconv.Itoa(max)+`) RETURNING id`,
 		func(r sqldb.Row) error {
 			t.h.lose(store.MailboxID(r.Int(0)))
 			n++
 			return nil
-		}, a.num, a.num, max)
+		}, a.num, a.num)
 	if err != nil {
 		return n, err
 	}
@@ -103,13 +104,13 @@ func (t *tx) Drop(id store.AccountID, max int) (n int, err error) {
 		}
 	}
 	for _, q := range []string{
-		`DELETE FROM thread WHERE acct = ? AND key IN (SELECT key FROM thread WHERE acct = ? LIMIT ?)`,
-		`DELETE FROM object WHERE acct = ? AND (kind, id) IN (SELECT kind, id FROM object WHERE acct = ? LIMIT ?)`,
+		`DELETE FROM thread WHERE acct = ? AND key IN (SELECT key FROM thread WHERE acct = ? LIMIT `,
+		`DELETE FROM object WHERE acct = ? AND (kind, id) IN (SELECT kind, id FROM object WHERE acct = ? LIMIT `,
 	} {
 		if n >= max {
 			break
 		}
-		if err := t.c.Exec(q, a.num, a.num, max-n); err != nil {
+		if err := t.c.Exec(q+strconv.Itoa(max-n)+`)`, a.num, a.num); err != nil {
 			return n, err
 		}
 		n += int(t.c.Changes())
@@ -125,10 +126,10 @@ const dropBatch = 32
 func (t *tx) dropMessages(acct int64, max int) (n int, done bool, err error) {
 	type row struct{ modseq, box, uid, id int64 }
 	var rows []row
-	err = t.c.Query(`SELECT modseq, box, uid, id FROM message WHERE acct = ? ORDER BY modseq, box, uid LIMIT ?`, func(r sqldb.Row) error {
+	err = t.c.Query(`SELECT modseq, box, uid, id FROM message WHERE acct = ? ORDER BY modseq, box, uid LIMIT `+strconv.Itoa(min(dropBatch, max)), func(r sqldb.Row) error {
 		rows = append(rows, row{r.Int(0), r.Int(1), r.Int(2), r.Int(3)})
 		return nil
-	}, acct, min(dropBatch, max))
+	}, acct)
 	if err != nil || len(rows) == 0 {
 		return 0, true, err
 	}

@@ -19,13 +19,10 @@ var kvSchema = []string{
 	CREATE INDEX kv_expires ON kv (expires);`,
 }
 
-const (
-	// kvEvery is how many Updates there are between two clean-ups, and kvClean
-	// how many rows one removes: more than were made meanwhile, so that what
-	// has expired dies out, and few enough to hold nobody up.
-	kvEvery = 32
-	kvClean = 64
-)
+// kvEvery is how many Updates there are between two clean-ups. One removes
+// 64 rows: more than were made meanwhile, so that what has expired dies
+// out, and few enough to hold nobody up.
+const kvEvery = 32
 
 // KV is a store.KV in a table of the database. It survives crashes.
 type KV struct {
@@ -74,6 +71,6 @@ func (kv *KV) Update(ctx context.Context, key string, ttl time.Duration, fn func
 		if err != nil || !clean {
 			return err
 		}
-		return c.Exec(`DELETE FROM kv WHERE key IN (SELECT key FROM kv WHERE expires <= ? ORDER BY expires LIMIT ?)`, now.UnixNano(), kvClean)
+		return c.Exec(`DELETE FROM kv WHERE key IN (SELECT key FROM kv WHERE expires <= ? ORDER BY expires LIMIT 64)`, now.UnixNano())
 	})
 }

@@ -12,7 +12,10 @@ import (
 
 // readAhead is how many rows are read before the first is yielded: the caller may
 // use the connection meanwhile, and write to what it reads.
-const readAhead = 1000
+const (
+	readAhead     = 1000
+	readAheadText = "1000"
+)
 
 // owner returns the account of a mailbox, and its number.
 func (t *tx) owner(id store.MailboxID) (account store.AccountID, num int64, err error) {
@@ -54,9 +57,9 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 			yield(store.Message{}, err)
 			return
 		}
-		query := `SELECT ` + messageColumns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? AND dead = 0 ORDER BY uid LIMIT ?`
+		query := `SELECT ` + messageColumns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? AND dead = 0 ORDER BY uid LIMIT ` + readAheadText
 		if q.Tombstones {
-			query = `SELECT ` + messageColumns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? ORDER BY uid LIMIT ?`
+			query = `SELECT ` + messageColumns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? ORDER BY uid LIMIT ` + readAheadText
 		}
 		for first := q.First; ; first = batch[len(batch)-1].UID + 1 {
 			// Again, because the caller may have written.
@@ -68,7 +71,7 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 			err := t.c.Query(query, func(r sqldb.Row) error {
 				batch = append(batch, d.read(r))
 				return nil
-			}, int64(id), int64(first), int64(last), int64(q.After), readAhead)
+			}, int64(id), int64(first), int64(last), int64(q.After))
 			if err != nil {
 				yield(store.Message{}, err)
 				return
@@ -84,14 +87,14 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 // UID; if there are more than readAhead, one more than that of them.
 func (t *tx) recent(d *messageReader, batch []store.Message, acct int64, id store.MailboxID, q store.Query, last store.UID) ([]store.Message, error) {
 	// The sign keeps the planner from walking through the whole mailbox.
-	query := `SELECT ` + messageColumns + ` FROM message WHERE acct = ? AND modseq > ? AND +box = ? AND uid >= ? AND uid <= ? AND dead = 0 ORDER BY modseq LIMIT ?`
+	query := `SELECT ` + messageColumns + ` FROM message WHERE acct = ? AND modseq > ? AND +box = ? AND uid >= ? AND uid <= ? AND dead = 0 ORDER BY modseq LIMIT ` + readAheadText + ` + 1`
 	if q.Tombstones {
-		query = `SELECT ` + messageColumns + ` FROM message WHERE acct = ? AND modseq > ? AND +box = ? AND uid >= ? AND uid <= ? ORDER BY modseq LIMIT ?`
+		query = `SELECT ` + messageColumns + ` FROM message WHERE acct = ? AND modseq > ? AND +box = ? AND uid >= ? AND uid <= ? ORDER BY modseq LIMIT ` + readAheadText + ` + 1`
 	}
 	err := t.c.Query(query, func(r sqldb.Row) error {
 		batch = append(batch, d.read(r))
 		return nil
-	}, acct, int64(q.After), int64(id), int64(q.First), int64(last), readAhead+1)
+	}, acct, int64(q.After), int64(id), int64(q.First), int64(last))
 	slices.SortFunc(batch, func(a, b store.Message) int { return cmp.Compare(a.UID, b.UID) })
 	return batch, err
 }
@@ -148,11 +151,11 @@ func (t *tx) Changed(id store.AccountID, after store.ModSeq) iter.Seq2[store.Mes
 				return
 			}
 			batch = batch[:0]
-			err := t.c.Query(`SELECT `+messageColumns+` FROM message WHERE acct = ? AND (modseq, box, uid) > (?, ?, ?) ORDER BY modseq, box, uid LIMIT ?`,
+			err := t.c.Query(`SELECT `+messageColumns+` FROM message WHERE acct = ? AND (modseq, box, uid) > (?, ?, ?) ORDER BY modseq, box, uid LIMIT `+readAheadText,
 				func(r sqldb.Row) error {
 					batch = append(batch, d.read(r))
 					return nil
-				}, a.num, int64(at.ModSeq), int64(at.Mailbox), int64(at.UID), readAhead)
+				}, a.num, int64(at.ModSeq), int64(at.Mailbox), int64(at.UID))
 			if err != nil {
 				yield(store.Message{}, err)
 				return

@@ -8,7 +8,10 @@ import (
 )
 
 // readObjects is how many objects are read ahead. They may be large.
-const readObjects = 100
+const (
+	readObjects     = 100
+	readObjectsText = "100"
+)
 
 func (t *tx) Objects(id store.AccountID, q store.ObjectQuery) iter.Seq2[store.Object, error] {
 	return func(yield func(store.Object, error) bool) {
@@ -34,7 +37,7 @@ func (t *tx) Objects(id store.AccountID, q store.ObjectQuery) iter.Seq2[store.Ob
 				}
 				batch = append(batch, o)
 				return nil
-			}, append(args, at.Kind, at.ID, readObjects)...)
+			}, append(args, at.Kind, at.ID)...)
 			if err != nil {
 				yield(store.Object{}, err)
 				return
@@ -47,7 +50,7 @@ func (t *tx) Objects(id store.AccountID, q store.ObjectQuery) iter.Seq2[store.Ob
 	}
 }
 
-// objectQuery lacks the arguments for where to begin and how many to read.
+// objectQuery lacks the arguments for where to begin.
 func objectQuery(acct int64, q store.ObjectQuery, from string) (string, []any) {
 	query, args := `SELECT kind, id, modseq, deleted, blob, data FROM object WHERE acct = ?`, []any{acct}
 	if !q.Tombstones {
@@ -67,10 +70,10 @@ func objectQuery(acct int64, q store.ObjectQuery, from string) (string, []any) {
 		if q.Kind == "" {
 			// Little has changed, as a rule. The sign keeps the planner from
 			// walking through all that there is.
-			return query + ` AND (+kind, id) ` + from + ` (?, ?) ORDER BY +kind, id LIMIT ?`, args
+			return query + ` AND (+kind, id) ` + from + ` (?, ?) ORDER BY +kind, id LIMIT ` + readObjectsText, args
 		}
 	}
-	return query + ` AND (kind, id) ` + from + ` (?, ?) ORDER BY kind, id LIMIT ?`, args
+	return query + ` AND (kind, id) ` + from + ` (?, ?) ORDER BY kind, id LIMIT ` + readObjectsText, args
 }
 
 func (t *tx) PutObject(o store.Object) error {
