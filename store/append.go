@@ -56,20 +56,17 @@ func (a *Access) Append(ctx context.Context, id MailboxID, ms ...Append) ([]Plac
 			if seen != nil {
 				row.Flags = withSeen(keep, false)
 			}
-			if err := f.add(row, cold[i], keys[i]); err != nil {
+			uid, err := f.add(row, cold[i], keys[i])
+			if err != nil {
 				return err
 			}
 			if seen != nil && has(keep, FlagSeen) {
-				seen.set(f.rows[i].UID, true)
+				seen.set(uid, true)
 			}
 		}
-		if err := f.put(); err != nil {
-			return err
-		}
-		for _, m := range f.rows {
-			out = append(out, Placed{m.Account, m.Mailbox, dst.UIDValidity, m.UID, m.ID})
-		}
-		return nil
+		err = f.put()
+		out = f.placed
+		return err
 	}, id)
 	if err != nil {
 		return nil, err

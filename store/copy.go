@@ -113,48 +113,59 @@ func (a *Access) copies(w *work, src, dst *workBox, r Rights, ms []Message, limi
 			return nil, err
 		}
 	}
-	cold := make(map[MessageID]Cold, len(ms))
-	ids := make([]MessageID, len(ms))
-	for i, m := range ms {
-		ids[i] = m.ID
-	}
-	for c, err := range w.Cold(src.Account, ids...) {
+	f := filing{w: w, dst: dst, limit: limit}
+	for batch := range slices.Chunk(ms, filingBatch) {
+		cold, err := coldOf(w, src.Account, batch)
 		if err != nil {
 			return nil, err
 		}
-		cold[c.ID] = c
-	}
-	f := filing{w: w, dst: dst, limit: limit}
-	for _, m := range ms {
-		if seenFrom != nil {
-			seenFrom.view(&m)
+		for _, m := range batch {
+			if seenFrom != nil {
+				seenFrom.view(&m)
+			}
+			flags := r.keep(m.Flags)
+			n := Message{Flags: flags, Received: m.Received, Blob: m.Blob, Size: m.Size}
+			if seenTo != nil {
+				n.Flags = withSeen(flags, false)
+			}
+			c := cold[m.ID]
+			var keys []ThreadKey
+			if src.Account == dst.Account {
+				n.Thread = m.Thread
+			} else {
+				keys = coldKeys(&c)
+			}
+			uid, err := f.add(n, c, keys)
+			if err != nil {
+				return nil, err
+			}
+			if seenTo != nil && has(flags, FlagSeen) {
+				seenTo.set(uid, true)
+			}
+			done = append(done, Moved{From: m.UID, To: uid})
 		}
-		flags := r.keep(m.Flags)
-		n := Message{Flags: flags, Received: m.Received, Blob: m.Blob, Size: m.Size}
-		if seenTo != nil {
-			n.Flags = withSeen(flags, false)
-		}
-		c := cold[m.ID]
-		var keys []ThreadKey
-		if src.Account == dst.Account {
-			n.Thread = m.Thread
-		} else {
-			keys = coldKeys(&c)
-		}
-		if err := f.add(n, c, keys); err != nil {
-			return nil, err
-		}
-		uid := f.rows[len(f.rows)-1].UID
-		if seenTo != nil && has(flags, FlagSeen) {
-			seenTo.set(uid, true)
-		}
-		done = append(done, Moved{From: m.UID, To: uid})
 	}
 	if err := f.put(); err != nil {
 		return nil, err
 	}
 	for i := range done {
-		done[i].ID = f.rows[i].ID
+		done[i].ID = f.placed[i].ID
 	}
 	return done, nil
+}
+
+// coldOf reads the cold rows of messages.
+func coldOf(tx Tx, owner AccountID, ms []Message) (map[MessageID]Cold, error) {
+	ids := make([]MessageID, len(ms))
+	for i, m := range ms {
+		ids[i] = m.ID
+	}
+	cold := make(map[MessageID]Cold, len(ms))
+	for c, err := range tx.Cold(owner, ids...) {
+		if err != nil {
+			return nil, err
+		}
+		cold[c.ID] = c
+	}
+	return cold, nil
 }

@@ -1,5 +1,8 @@
 package store
 
+// filingBatch is how many messages with their cold rows are in memory at a time.
+const filingBatch = 256
+
 // A filing puts new messages into one mailbox of a locked account.
 type filing struct {
 	w     *work
@@ -8,21 +11,23 @@ type filing struct {
 	rows  []Message
 	cold  []Cold
 	keys  [][]ThreadKey
+
+	placed []Placed // what was put, in the order of add
 }
 
 // add takes a message that has Flags, Received, Blob, Size and perhaps a Thread;
-// without one it joins that of keys. ErrOverQuota and ErrLimit leave the filing as
-// it was.
-func (f *filing) add(m Message, c Cold, keys []ThreadKey) (err error) {
+// without one it joins that of keys. It is put now or later. ErrOverQuota and
+// ErrLimit leave the filing as it was.
+func (f *filing) add(m Message, c Cold, keys []ThreadKey) (_ UID, err error) {
 	w, dst := f.w, f.dst
 	if err := w.room(dst.Account, f.limit, m.Size); err != nil {
-		return err
+		return 0, err
 	}
 	if m.Flags, err = w.spell(dst, m.Flags); err != nil {
-		return err
+		return 0, err
 	}
 	if m.UID, err = dst.nextUID(); err != nil {
-		return err
+		return 0, err
 	}
 	seq := w.seq(dst)
 	m.ID, m.Account, m.Mailbox = 0, dst.Account, dst.ID
@@ -33,10 +38,13 @@ func (f *filing) add(m Message, c Cold, keys []ThreadKey) (err error) {
 	c.Account, c.ID = dst.Account, 0
 	w.add(dst, &m, 1)
 	f.rows, f.cold, f.keys = append(f.rows, m), append(f.cold, c), append(f.keys, keys)
-	return nil
+	if len(f.rows) >= filingBatch {
+		err = f.put()
+	}
+	return m.UID, err
 }
 
-// put writes all that was added; their IDs are then in rows.
+// put writes what was added and is not written yet.
 func (f *filing) put() error {
 	if len(f.rows) == 0 {
 		return nil
@@ -52,10 +60,15 @@ func (f *filing) put() error {
 	} else if err := f.thread(ask); err != nil {
 		return err
 	}
-	for i := range f.cold {
-		f.cold[i].ID = f.rows[i].ID
+	for i, m := range f.rows {
+		f.cold[i].ID = m.ID
+		f.placed = append(f.placed, Placed{m.Account, m.Mailbox, f.dst.UIDValidity, m.UID, m.ID})
 	}
-	return f.w.PutCold(f.cold)
+	if err := f.w.PutCold(f.cold); err != nil {
+		return err
+	}
+	f.rows, f.cold, f.keys = nil, nil, nil // what was put is not changed
+	return nil
 }
 
 // thread writes the rows one after the other, so that one can join the thread

@@ -64,7 +64,7 @@ func (a *Access) Restore(ctx context.Context, id MailboxID, uids ...UID) ([]Plac
 				}
 			}
 			n := Message{Thread: m.Thread, Flags: withoutDeleted(m.Flags), Received: m.Received, Blob: m.Blob, Size: m.Size}
-			if err := f.add(n, c, nil); err != nil {
+			if _, err := f.add(n, c, nil); err != nil {
 				return err
 			}
 			ms[i].KeepUntil, ms[i].ModSeq = time.Time{}, w.seq(dst)
@@ -72,9 +72,7 @@ func (a *Access) Restore(ctx context.Context, id MailboxID, uids ...UID) ([]Plac
 		if err := f.put(); err != nil {
 			return err
 		}
-		for _, m := range f.rows {
-			out = append(out, Placed{m.Account, m.Mailbox, dst.UIDValidity, m.UID, m.ID})
-		}
+		out = f.placed
 		return w.PutMessages(ms)
 	}, id)
 	if err != nil {

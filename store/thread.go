@@ -21,6 +21,8 @@ const (
 	threadLook = 24 // keys looked up for one message
 	threadKeep = 6  // keys noted for one message, its own among them
 
+	maxSubject = 16 << 10 // bytes that are looked at
+
 	// keepThread is for how long a message can be answered and the answer
 	// still finds it, from its delivery.
 	keepThread = 2 * 365 * 24 * time.Hour
@@ -89,7 +91,11 @@ func messageIDs(field string, max int) (ids []string) {
 // letters with a colon ("Re:", "AW[2]:", "Odp:"), and a "(fwd)" at the end. That
 // it takes "FYI:" away as well does no harm, because message IDs must agree too.
 func baseSubject(s string) string {
+	s = s[:min(len(s), maxSubject)]
 	s = strings.ToLower(strings.Join(strings.Fields(message.DecodeHeader(s)), ""))
+	for strings.HasSuffix(s, "(fwd)") {
+		s = strings.TrimSuffix(s, "(fwd)")
+	}
 	for {
 		was := s
 		if rest, ok := strings.CutPrefix(s, "["); ok {
@@ -97,8 +103,7 @@ func baseSubject(s string) string {
 				s = after
 			}
 		}
-		s = strings.TrimSuffix(cutReply(s), "(fwd)")
-		if s == was || s == "" {
+		if s = cutReply(s); s == was || s == "" {
 			return s
 		}
 	}

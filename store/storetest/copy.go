@@ -13,6 +13,7 @@ import (
 var copyTests = []test{
 	{"CopyIsANewMessage", testCopy},
 	{"CopyIsAllOrNoneUnderQuota", testCopyQuota},
+	{"ManyAreCopiedInOrder", testCopyMany},
 	{"MoveToAnotherOwner", testMoveAcross},
 	{"MovesAcrossDoNotDeadlock", testMoveAcrossRace},
 	{"RestoreBringsBack", testRestore},
@@ -71,6 +72,39 @@ func testCopyQuota(b *bench) {
 	}
 	b.recount("ann")
 	b.recount("bob")
+}
+
+func testCopyMany(b *bench) {
+	const n = 600 // more than are put at a time
+	d := store.Delivery{Blob: hello}
+	for i := range n {
+		d.Targets = append(d.Targets, store.Target{Account: "ann", Index: i, Prefix: []byte(fmt.Sprint("P: ", i, "\r\n"))})
+	}
+	in := b.place(d)[0].Mailbox
+	to := b.box("ann", "Copies").ID
+	uids := make([]store.UID, n)
+	for i := range uids {
+		uids[i] = store.UID(n - i)
+	}
+	done, err := b.As("ann").Copy(b.Context(), in, to, uids...)
+	b.must(err)
+	ms := b.messages(to, false)
+	if len(done) != n || len(ms) != n {
+		b.Fatalf("%d were copied, %d are there", len(done), len(ms))
+	}
+	for i, m := range ms {
+		if done[i] != (store.Moved{ID: m.ID, From: store.UID(i + 1), To: m.UID}) || m.UID != store.UID(i+1) {
+			b.Fatalf("%+v made %+v", done[i], m)
+		}
+	}
+	cold, err := b.As("ann").Cold(b.Context(), to, ms[0].ID, ms[300].ID, ms[n-1].ID)
+	b.must(err)
+	for i, m := range map[int]store.Message{0: ms[0], 300: ms[300], n - 1: ms[n-1]} {
+		if got := string(cold[m.ID].Prefix); got != fmt.Sprint("P: ", i, "\r\n") {
+			b.Errorf("copy %d has prefix %q", i, got)
+		}
+	}
+	b.recount("ann")
 }
 
 func testMoveAcross(b *bench) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ var deliveryTests = []test{
 	{"RolesFindTheirMailbox", testRoles},
 	{"QuotaHoldsAgainstRaces", testQuotaRace},
 	{"AccountsInAnyOrderDoNotDeadlock", testDeadlock},
+	{"DeliverReadsOnlyItsMailbox", testLean},
 }
 
 func testOutcomes(b *bench) {
@@ -203,4 +205,72 @@ func testRoles(b *bench) {
 		b.Errorf("mailboxes %q", got)
 	}
 	b.recount("ann")
+}
+
+// leanTx fails a test that reads more than one row at a time.
+type leanTx struct {
+	store.Tx
+	b     *bench
+	calls map[string]int
+}
+
+func (t leanTx) Mailboxes(id store.AccountID, q store.Since) iter.Seq2[store.Mailbox, error] {
+	t.b.Error("read all mailboxes")
+	return t.Tx.Mailboxes(id, q)
+}
+
+func (t leanTx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message, error] {
+	t.b.Error("read messages")
+	return t.Tx.Messages(id, q)
+}
+
+func (t leanTx) Objects(id store.AccountID, q store.ObjectQuery) iter.Seq2[store.Object, error] {
+	t.b.Error("read objects")
+	return t.Tx.Objects(id, q)
+}
+
+func (t leanTx) MailboxByName(id store.AccountID, name string) (store.Mailbox, error) {
+	t.calls["MailboxByName"]++
+	return t.Tx.MailboxByName(id, name)
+}
+
+func (t leanTx) PutMailbox(mb *store.Mailbox) error {
+	t.calls["PutMailbox"]++
+	return t.Tx.PutMailbox(mb)
+}
+
+func (t leanTx) PutAccount(a store.Account) error {
+	t.calls["PutAccount"]++
+	return t.Tx.PutAccount(a)
+}
+
+func (t leanTx) PutMessages(ms []store.Message) error {
+	t.calls["PutMessages"]++
+	return t.Tx.PutMessages(ms)
+}
+
+func (t leanTx) PutCold(cs []store.Cold) error {
+	t.calls["PutCold"]++
+	return t.Tx.PutCold(cs)
+}
+
+func testLean(b *bench) {
+	for i := range 20 {
+		b.box("ann", fmt.Sprint("Box ", i))
+	}
+	target := []store.Target{{Account: "ann"}, {Account: "ann", Mailbox: "Box 7"}, {Account: "ann", Role: "junk"}}
+	for _, t := range target { // makes what is missing
+		b.place(store.Delivery{Blob: hello, Targets: []store.Target{t}})
+	}
+	calls := map[string]int{}
+	b.Backend = wrapped{b.Backend, func(tx store.Tx) store.Tx { return leanTx{tx, b, calls} }}
+	for _, t := range target {
+		clear(calls)
+		b.place(store.Delivery{Key: "k" + t.Mailbox + t.Role, Blob: hello, Targets: []store.Target{t}})
+		for what, n := range calls {
+			if n != 1 {
+				b.Errorf("%s %d times for %+v", what, n, t)
+			}
+		}
+	}
 }
