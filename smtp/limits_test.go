@@ -114,7 +114,7 @@ func TestT7_MemoryPerConnection(t *testing.T) {
 }
 
 func attack(t *testing.T, text string) {
-	const conns, bar = 20, 256 << 10
+	const conns, bar = 8, 256 << 10
 	_, ln := newPipeRig(t, func(s *smtp.Server) {
 		s.Auth, s.InsecureAuth, s.MaxPerIP, s.Blobs = users(), true, 10_000, &nowhere{}
 	})

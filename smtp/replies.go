@@ -89,11 +89,17 @@ var mended = []struct{ was, is string }{
 	{"504 5.5.4 RRVS ", "555 5.5.4 RRVS is not supported"},
 	{"504 5.5.4 DELIVERBY ", "555 5.5.4 BY is not supported"},
 	{"504 5.5.4 MT-PRIORITY ", "555 5.5.4 MT-PRIORITY is not supported"},
+	{"500 5.5.4 Malformed AUTH ", "501 5.5.4 malformed AUTH parameter"},
+	{"500 5.5.1 Too many errors.", "421 4.7.0 too many errors"},
 	{"500 5.5.2 Syntax errors, ", "500 5.5.1 command not recognized"},
 	{"501 5.5.2 Bad command", "500 5.5.2 syntax error"},
 	{"421 4.4.2 ", "421 4.4.2 timeout, closing connection"},
 	{"421 4.4.0 ", "421 4.4.2 connection error"},
 }
+
+// hello are the beginnings of replies to HELO and EHLO, after which RFC 5321, 4.1.1.1,
+// wants our name and not that of the client.
+var hello = []string{"250-Hello ", "250 2.0.0 Hello "}
 
 // pipelining is the first keyword of every EHLO reply of the engine.
 var pipelining = []byte("250-PIPELINING\r\n")
@@ -102,6 +108,11 @@ var pipelining = []byte("250-PIPELINING\r\n")
 func (w *wire) mend(p []byte) []byte {
 	if bytes.Equal(p, pipelining) {
 		return append(bytes.Clone(p), w.c.keywords()...)
+	}
+	for _, h := range hello {
+		if len(p) >= len(h) && string(p[:len(h)]) == h {
+			return []byte(h[:4] + w.c.s.Hostname + "\r\n")
+		}
 	}
 	for _, m := range mended {
 		if len(p) >= len(m.was) && string(p[:len(m.was)]) == m.was {

@@ -340,7 +340,7 @@ func (c *Conn) Close() error {
 		return net.ErrClosed
 	}
 	c.closed = true
-	linger := c.dead
+	linger := c.dead && !c.leaving // an idle one has said nothing
 	detached := c.detached
 	c.mu.Unlock()
 
