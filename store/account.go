@@ -28,27 +28,6 @@ func (s *Store) PutObject(ctx context.Context, o Object) (seq ModSeq, err error)
 	return seq, err
 }
 
-// Room reports whether size more bytes may be filed for an account now: nil,
-// ErrOverQuota, ErrNotFound, or the error of Limit. Size zero asks for any room.
-func (s *Store) Room(ctx context.Context, id AccountID, size int64) error {
-	limit, err := s.limit(ctx, id)
-	if err != nil {
-		return err
-	}
-	return s.Backend.View(ctx, func(tx Tx) error {
-		accs, err := tx.Accounts(id)
-		switch {
-		case err != nil:
-			return err
-		case accs[0].Deleted:
-			return ErrNotFound
-		case limit > 0 && (accs[0].Bytes >= limit || size > limit-accs[0].Bytes):
-			return ErrOverQuota
-		}
-		return nil
-	})
-}
-
 // Forget removes tombstones with a ModSeq up to through and makes that the
 // account's Horizon, if it is not beyond. Tombstones that can still be restored
 // stay until a later Forget.

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -132,6 +134,15 @@ func (mb *workBox) alive() error {
 		return ErrNotFound
 	}
 	return nil
+}
+
+// nextUID takes a UID of mb.
+func (mb *workBox) nextUID() (UID, error) {
+	if mb.UIDNext == math.MaxUint32 {
+		return 0, fmt.Errorf("%w: no UID is left in mailbox %d", ErrLimit, mb.ID)
+	}
+	mb.UIDNext++
+	return mb.UIDNext - 1, nil
 }
 
 // seq is the ModSeq that changes to mb and what is in it get.

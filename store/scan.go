@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"iter"
+)
+
+// Keywords returns the keywords that were ever used in a mailbox; the right r.
+func (a *Access) Keywords(ctx context.Context, id MailboxID) (list []string, err error) {
+	err = a.store.Backend.View(ctx, func(tx Tx) error {
+		mb, _, err := a.rights(tx, id, "r")
+		if err == nil {
+			list, err = readKeywords(tx, &mb)
+		}
+		return err
+	})
+	return list, err
+}
+
+// Scan calls fn with a mailbox and its messages that q selects, in order of UID,
+// all of one moment; the right r. fn may run again and does no I/O. With q.Since
+// the messages are those that changed, and its Tombstones are what has gone; a
+// message that another account alone has seen counts as changed too.
+func (a *Access) Scan(ctx context.Context, id MailboxID, q Query, fn func(Mailbox, iter.Seq2[Message, error]) error) error {
+	return a.store.Backend.View(ctx, func(tx Tx) error {
+		mb, _, err := a.rights(tx, id, "r")
+		if err != nil {
+			return err
+		}
+		if mb.Account == a.account {
+			return fn(mb, tx.Messages(id, q))
+		}
+		set, err := readSeen(tx, &mb, a.account)
+		if err != nil {
+			return err
+		}
+		mb.Unseen = mb.Messages - set.count()
+		return fn(mb, func(yield func(Message, error) bool) {
+			for m, err := range tx.Messages(id, q) {
+				if err == nil {
+					set.view(&m)
+				}
+				if !yield(m, err) {
+					return
+				}
+			}
+		})
+	})
+}
+
+// Cold returns what is known of messages in a mailbox by parsing them, of those
+// that are there; the right r. What was filed without parsing is parsed now.
+func (a *Access) Cold(ctx context.Context, id MailboxID, ids ...MessageID) (out map[MessageID]Cold, err error) {
+	var raw []Message
+	err = a.store.Backend.View(ctx, func(tx Tx) error {
+		out, raw = make(map[MessageID]Cold, len(ids)), nil
+		mb, _, err := a.rights(tx, id, "r")
+		if err != nil {
+			return err
+		}
+		see := ids
+		if mb.Account != a.account { // only what lies in this mailbox
+			see = nil
+			for _, m := range ids {
+				row, err := tx.MessageByID(mb.Account, m)
+				if err == nil && row.Mailbox == id {
+					see = append(see, m)
+				} else if err != nil && !errors.Is(err, ErrNotFound) {
+					return err
+				}
+			}
+		}
+		for c, err := range tx.Cold(mb.Account, see...) {
+			if err != nil {
+				return err
+			}
+			if out[c.ID] = c; len(c.Envelope) == 0 {
+				m, err := tx.MessageByID(mb.Account, c.ID)
+				if err == nil {
+					raw = append(raw, m)
+				} else if !errors.Is(err, ErrNotFound) {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err == nil && len(raw) > 0 {
+		err = a.store.parseLate(ctx, raw, out)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
