@@ -138,12 +138,8 @@ func (w *writer) disposition(p *message.Part) {
 }
 
 func (w *writer) languages(list []string) {
-	switch len(list) {
-	case 0:
+	if len(list) == 0 {
 		w.raw("NIL")
-		return
-	case 1:
-		w.string(list[0])
 		return
 	}
 	w.byte('(')

@@ -181,7 +181,8 @@ func (s *textSearch) part(r *partReader, p *message.Part) error {
 			return err
 		}
 	}
-	if len(p.Parts) > 0 || p.Type != "text" {
+	// Messages without a structure are text too, like reports of delivery.
+	if len(p.Parts) > 0 || p.Type != "text" && p.Type != "message" {
 		return nil
 	}
 	body, err := r.at(extent{p.BodyStart + prefix, p.End - p.BodyStart})

@@ -85,6 +85,10 @@ Content-Type: message/rfc822
 Subject: =?utf-8?q?ins=C3=AFde?=
 
 attached words
+--A
+Content-Type: message/delivery-status
+
+Final-Recipient: rfc822; lost@example.org
 --A--
 `, `\Draft`)
 	putAt(t, s.Store, "2024-01-05 10:00 +0000", "Subject: gone\n\nfirst\n")
@@ -129,7 +133,7 @@ func TestSearchKeys(t *testing.T) {
 		{`HEADER X-Spam ""`, "1"}, {"HEADER x-spam no", "1"}, {"HEADER x-spam yes", ""}, {`HEADER Bcc ""`, "3"}, {`HEADER From ""`, "1 2"}, {`HEADER Date non`, "3"}, {`HEADER "a b" x`, ""},
 
 		{"BODY first", "1"}, {"BODY FIRST", "1"}, {"BODY fee", "1"}, {"BODY strasse", "1"}, {"BODY sch\u00f6ne", "2"}, {"BODY \"sch\u00f6ne gr\u00fc\u00dfe & mehr\"", "2"}, {"BODY secret", ""}, {"BODY <b>", ""},
-		{`BODY "long phrase wrapped"`, "3"}, {"BODY \u00fcber", "3"}, {"BODY \u00dcBER", "3"}, {"BODY u\u0308ber", "3"}, {"BODY report.pdf", "3"}, {"BODY binary", ""}, {"BODY attached", "3"}, {"BODY ins\u00efde", "3"},
+		{`BODY "long phrase wrapped"`, "3"}, {"BODY \u00fcber", "3"}, {"BODY \u00dcBER", "3"}, {"BODY u\u0308ber", "3"}, {"BODY report.pdf", "3"}, {"BODY binary", ""}, {"BODY attached", "3"}, {"BODY lost@example.org", "3"}, {"BODY ins\u00efde", "3"},
 		{"BODY hello", ""}, {"BODY third", ""}, {`BODY ""`, "1 2 3 4"}, {"NOT BODY first", "2 3 4"},
 		{"TEXT hello", "1"}, {"TEXT first", "1"}, {"TEXT x-spam", "1"}, {"TEXT ann", "1 2"}, {"TEXT third", "3"}, {"TEXT j\u00f6rg", "2"}, {"TEXT ins\u00efde", "3"}, {"NOT TEXT a", ""},
 		{"OR BODY first BODY attached", "1 3"}, {"BODY first TEXT hello", "1"}, {"BODY first TEXT third", ""}, {"OR SEEN BODY attached", "1 3 4"}, {"UNSEEN BODY first", ""},

@@ -167,7 +167,7 @@ func parseParams(s string, steps *int64) []Param {
 			continue
 		}
 		from := c.pos
-		for c.more() && c.s[c.pos] != '=' && c.s[c.pos] != ';' && !space(c.s[c.pos]) {
+		for c.more() && c.s[c.pos] != '=' && c.s[c.pos] != ';' && !space(c.s[c.pos]) && (c.s[c.pos] != '(' || c.open) {
 			c.pos++
 			*steps++
 		}

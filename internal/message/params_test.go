@@ -25,6 +25,8 @@ var paramLists = []struct{ in, want string }{
 	{`; a = b ; c = "d"`, `a="b" c="d"`},
 	{`; a=b (comment); c=d`, `a="b" c="d"`},
 	{`; (comment) a (x) = (y) b (z)`, `a="b"`},
+	{`;(e)a(f)=(g)b`, `a="b"`},
+	{`; a(b=c`, `(b="c"`},
 	{`; a=us-ascii (Plain text)`, `a="us-ascii"`},
 	{`; name=a b.txt`, `name="a b.txt"`},
 	{`; name=a (1).txt; x=y`, `name="a (1).txt" x="y"`},
