@@ -161,11 +161,32 @@ func TestBase64IsStrict(t *testing.T) {
 	}
 }
 
-// I12: DONE has no case, and ENABLED is told even if it is empty (RFC 9051, 6.3.1).
+// I10: ENVELOPE says what the header says, letter by letter, and a broken structure
+// harms nobody.
+func TestI10EnvelopesAreNotRewritten(t *testing.T) {
+	s := &Server{InsecureAuth: true, Auth: anyone{}, Store: newStore()}
+	put(t, s.Store, "a1", inbox, "Date: Thu, 1 Jan 1998 1:02 +0000 (fun)\nSubject: =?iso-8859-1?q?caf=E9?= =?x?\n"+
+		"From: =?utf-8?b?w7w=?= <a@b>\nMessage-ID: <x@y>\nContent-Type: multipart/mixed\nContent-MD5: abc\n\nx\n")
+	out := converse(t, s, selectPreamble+"a ENABLE UTF8=ACCEPT\r\nb FETCH 1 (ENVELOPE BODYSTRUCTURE)\r\n")
+	for _, want := range []string{
+		`ENVELOPE ("Thu, 1 Jan 1998 1:02 +0000 (fun)" "=?iso-8859-1?q?caf=E9?= =?x?" (("=?utf-8?b?w7w=?=" NIL "a" "b"))`,
+		`"<x@y>")`, "\r\nb OK",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %s in\n%s", want, out)
+		}
+	}
+}
+
+// I12: DONE has no case, SAVE alone says nothing, and ENABLED is told even if it is
+// empty: that is right (RFC 9051, 6.3.1).
 func TestI12SmallThings(t *testing.T) {
 	out := converse(t, &Server{InsecureAuth: true, Auth: anyone{}, Store: newStore()},
-		loginPreamble+"a IDLE\r\ndone\r\nb IDLE\r\nDoNe\r\nc ENABLE X-NONE\r\n")
-	for _, want := range []string{"a OK", "b OK", "* ENABLED\r\nc OK"} {
+		loginPreamble+"a IDLE\r\ndone\r\nb IDLE\r\nDoNe\r\nc ENABLE X-NONE\r\ns SELECT INBOX\r\nd SEARCH RETURN (SAVE) ALL\r\n")
+	if strings.Contains(out, "* ESEARCH") {
+		t.Error("SEARCH RETURN (SAVE) has a result") // RFC 5182, 2.1
+	}
+	for _, want := range []string{"a OK", "b OK", "* ENABLED\r\nc OK", "d OK"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

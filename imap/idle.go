@@ -16,8 +16,8 @@ func (c *conn) idle(cmd *command) error {
 	defer func() { c.onWake = nil }()
 	if sel := c.sel; sel != nil {
 		vs := &c.srv.state.views
-		vs.wait(sel.view, c)
 		defer vs.leave(sel.view, c)
+		vs.wait(sel.view, c)
 		c.onWake = func() error { return c.update(c.ctx, true) }
 	}
 	c.w.linef("+ idling")

@@ -180,7 +180,7 @@ func (c *client) anything(r *rand.Rand) error {
 	}
 	flag := []string{`\Seen`, `\Flagged`, "kw", "other"}[r.IntN(4)]
 	var err error
-	switch r.IntN(14) {
+	switch r.IntN(17) {
 	case 0, 1:
 		_, err = c.run("STORE %s +FLAGS (%s)", seq(), flag)
 	case 2:
@@ -211,6 +211,12 @@ func (c *client) anything(r *rand.Rand) error {
 				_, err = c.listen("i ")
 			}
 		}
+	case 14:
+		_, err = c.run("FETCH %s (FLAGS)", seq())
+	case 15:
+		_, err = c.run("UID FETCH 1:* (UID FLAGS)")
+	case 16:
+		_, err = c.run("SEARCH NOT SEEN")
 	case 13: // commands in one piece
 		if _, err = fmt.Fprintf(c, "x UID STORE 1:* +FLAGS (p)\r\ny NOOP\r\nz UID STORE 1:* -FLAGS (p)\r\n"); err == nil {
 			_, err = c.listen("z ")

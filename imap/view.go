@@ -235,17 +235,26 @@ func (vs *views) put(v *view) {
 	}
 }
 
-// wait has c woken when the mailbox changes, until leave. What changed before is
-// for c to look at afterwards.
+// wait has c woken when the mailbox changes, until leave, which is called even if
+// wait panics. What changed before is for c to look at afterwards.
 func (vs *views) wait(v *view, c *conn) {
 	vs.mu.Lock()
-	defer vs.mu.Unlock()
 	v.idle[c] = struct{}{}
-	if v.quit == nil {
-		v.quit = make(chan struct{})
-		vs.wg.Add(1)
-		go vs.follow(v, v.cur.Load(), v.quit)
+	followed := v.quit != nil
+	vs.mu.Unlock()
+	if followed {
+		return
 	}
+	wake, stop := v.access.Wake(v.id) // it reads, so not with the lock held
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	if v.quit != nil { // somebody else was faster
+		stop()
+		return
+	}
+	v.quit = make(chan struct{})
+	vs.wg.Add(1)
+	go vs.follow(v, v.cur.Load(), wake, stop, v.quit)
 }
 
 func (vs *views) leave(v *view, c *conn) {
@@ -270,11 +279,10 @@ func (v *view) safeRefresh() (s *snapshot, err error) {
 }
 
 // follow wakes those in IDLE when a hint came and something has changed since
-// told: one goroutine reads, however many wait. It listens before it reads for the
-// first time, so that no change falls between.
-func (vs *views) follow(v *view, told *snapshot, quit chan struct{}) {
+// told: one goroutine reads, however many wait. It reads once before the first
+// hint, so that no change falls between.
+func (vs *views) follow(v *view, told *snapshot, wake <-chan struct{}, stop func(), quit chan struct{}) {
 	defer vs.wg.Done()
-	wake, stop := v.access.Wake(v.id)
 	defer stop()
 	for {
 		now, err := v.safeRefresh()
