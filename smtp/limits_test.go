@@ -165,7 +165,7 @@ func TestT7_FloodsEnd(t *testing.T) {
 		{"callouts", hello, mail + "RSET\r\n", "421 4.7.0"},
 		{"broken", hello, "X\x01\r\n", "421 4.7.0"},
 		{"long lines", hello, strings.Repeat("x", 4000) + "\r\n", "421 4.7.0"},
-		{"unknown", hello, "BOGUS\r\n", "500"},
+		{"unknown", hello, "BOGUS\r\n", "421 4.7.0"},
 		{"one endless line", hello, strings.Repeat("x", 64<<10), "500 5.5.2 line too long, closing"},
 		{"bad chunks", hello, "BDAT 1000 LAST\r\n" + strings.Repeat("x", 1000), "421 4.7.0"},
 		{"large bad chunks", hello, "BDAT 1000000 LAST\r\n" + strings.Repeat("x", 1000000), "552 5.3.4"},
@@ -327,6 +327,36 @@ func TestProxyProtocol(t *testing.T) {
 	p = dial(t, r.addr)
 	p.want("220")
 	p.do("PROXY TCP4 192.0.2.7 192.0.2.1 99 25", "500")
+}
+
+// zones is a Resolver.
+type zones struct {
+	ptr map[string][]string
+	a   map[string][]netip.Addr
+}
+
+func (z zones) LookupAddr(_ context.Context, a string) ([]string, error) {
+	if z.ptr[a] == nil {
+		return nil, &net.DNSError{IsNotFound: true}
+	}
+	return z.ptr[a], nil
+}
+
+func (z zones) LookupNetIP(_ context.Context, _, name string) ([]netip.Addr, error) {
+	return z.a[name], nil
+}
+
+func TestReverseNamesAreChecked(t *testing.T) {
+	one := netip.MustParseAddr("192.0.2.1")
+	look := smtp.ReverseBy(zones{
+		ptr: map[string][]string{"192.0.2.1": {"liar.example.", "mail.example."}, "192.0.2.2": {"mail.example."}},
+		a:   map[string][]netip.Addr{"mail.example.": {netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("::ffff:192.0.2.1")}},
+	})
+	for a, want := range map[netip.Addr]string{one: "mail.example.", netip.MustParseAddr("192.0.2.2"): "", netip.MustParseAddr("192.0.2.3"): ""} {
+		if got := look(t.Context(), a); got != want {
+			t.Errorf("%v is %q", a, got)
+		}
+	}
 }
 
 // R8: Shutdown under load lets messages end, refuses new ones, and leaves nothing.

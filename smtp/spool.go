@@ -179,8 +179,9 @@ func (s *spool) field(line []byte) bool {
 		case s.dropping:
 			return false
 		case s.held != nil:
-			s.held = append(s.held, line...)
-			s.judge(false)
+			if s.held = append(s.held, line...); len(s.held) >= maxHeld {
+				s.judge(false)
+			}
 			return false
 		}
 		return true

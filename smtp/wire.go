@@ -3,6 +3,7 @@ package smtp
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"runtime/debug"
@@ -16,7 +17,7 @@ import (
 // therefore never has bytes that nobody has looked at, and this layer can do what
 // the engine does badly or not at all:
 //
-//   - read the content of DATA itself (content.go);
+//   - DATA and BDAT (data.go), after which the engine is told RSET;
 //   - STARTTLS, after which a fresh engine session begins;
 //   - refuse lines with control characters, too long lines and floods;
 //   - add EHLO keywords and mend replies (replies.go).
@@ -117,7 +118,11 @@ func (w *wire) Read(p []byte) (n int, err error) {
 			return 0, io.EOF
 		}
 		if err := w.next(); err != nil {
-			return 0, err
+			var ne net.Error
+			if errors.As(err, &ne) && ne.Timeout() {
+				return 0, err // which the engine answers
+			}
+			return 0, io.EOF
 		}
 	}
 	n = copy(p, w.give)
