@@ -10,17 +10,20 @@ import (
 // held is what is written at the commit: new items, and the earliest times of
 // routes. It is a sqldb.Buffer.
 type held struct {
-	rows  []row
-	mark  int
-	ids   map[string]bool     // of rows
-	dirty map[string]struct{} // routes whose items changed otherwise
+	rows []row
+	mark int
+	ids  map[string]bool // of rows
+	// Of routes, since their rows were written: when the first of the new items
+	// is due, and those whose items changed otherwise.
+	earliest map[string]int64
+	dirty    map[string]struct{}
 }
 
 var _ sqldb.Buffer = (*held)(nil)
 
 func (h *held) Mark() { h.mark = len(h.rows) }
 
-// Undo need not care for dirty: what changes items writes at once, and is rolled
+// Undo need not care for routes: what changes items writes at once, and is rolled
 // back.
 func (h *held) Undo() {
 	for _, r := range h.rows[h.mark:] {
@@ -66,32 +69,19 @@ var (
 
 // Flush writes all that is held.
 func (h *held) Flush(c sqldb.Conn) error {
-	if len(h.rows) == 0 && len(h.dirty) == 0 {
-		return nil
-	}
-	args := make([]any, 0, 12*len(h.rows))
-	earliest := map[string]int64{}
-	for i := range h.rows {
-		r := &h.rows[i]
-		var lease any
-		if r.leased != 0 {
-			lease = r.leased
-		}
-		args = append(args, r.id, r.route, r.next, r.due, r.until, lease, r.held, r.attempts, r.delayed, []byte(r.last), []byte(r.ref), r.body)
-		if at, ok := earliest[r.route]; !r.held && (!ok || r.next < at) {
-			earliest[r.route] = r.next
-		}
-	}
-	if err := putItems.Exec(c, args); err != nil {
+	if err := h.flushItems(c); err != nil {
 		return err
+	}
+	if len(h.earliest) == 0 && len(h.dirty) == 0 {
+		return nil
 	}
 	if err := h.setDirty(c); err != nil {
 		return err
 	}
 	var routes []any
-	for _, route := range slices.Sorted(maps.Keys(earliest)) {
+	for _, route := range slices.Sorted(maps.Keys(h.earliest)) {
 		if _, ok := h.dirty[route]; !ok {
-			routes = append(routes, route, earliest[route])
+			routes = append(routes, route, h.earliest[route])
 		}
 	}
 	if err := putRoutes.Exec(c, routes); err != nil {
@@ -99,6 +89,32 @@ func (h *held) Flush(c sqldb.Conn) error {
 	}
 	h.Forget()
 	return nil
+}
+
+// flushItems is Flush for who does not look at routes.
+func (h *held) flushItems(c sqldb.Conn) error {
+	if len(h.rows) == 0 {
+		return nil
+	}
+	args := make([]any, 0, 12*len(h.rows))
+	if h.earliest == nil {
+		h.earliest = map[string]int64{}
+	}
+	for i := range h.rows {
+		r := &h.rows[i]
+		var lease any
+		if r.leased != 0 {
+			lease = r.leased
+		}
+		args = append(args, r.id, r.route, r.next, r.due, r.until, lease, r.held, r.attempts, r.delayed, []byte(r.last), []byte(r.ref), r.body)
+		if at, ok := h.earliest[r.route]; !r.held && (!ok || r.next < at) {
+			h.earliest[r.route] = r.next
+		}
+	}
+	clear(h.rows)
+	clear(h.ids)
+	h.rows, h.mark = h.rows[:0], 0
+	return putItems.Exec(c, args)
 }
 
 // setDirty looks up when the next item of each route is due.

@@ -79,7 +79,7 @@ func (t *tx) leaseRoute(route string, w *queue.Want, l *queue.Lease) (damaged bo
 
 func (b *Backend) Extend(ctx context.Context, id string, until time.Time) error {
 	return b.update(ctx, func(t *tx) error {
-		if err := t.flush(); err != nil {
+		if err := t.h.flushItems(t); err != nil {
 			return err
 		}
 		found, us := false, micro(until)
@@ -98,7 +98,7 @@ func (b *Backend) Extend(ctx context.Context, id string, until time.Time) error 
 // Reclaim ends all leases. Call it when no other process uses the queue.
 func (b *Backend) Reclaim(ctx context.Context) error {
 	return b.update(ctx, func(t *tx) error {
-		if err := t.flush(); err != nil {
+		if err := t.h.flushItems(t); err != nil {
 			return err
 		}
 		t.wake()

@@ -88,7 +88,7 @@ func (b *Backend) read(ctx context.Context, ns []int64) (items map[int64]queue.I
 // Change keeps a lease that ran out, because it may still be settled.
 func (b *Backend) Change(ctx context.Context, now time.Time, id string, fn func(*queue.Item) error) error {
 	return b.update(ctx, func(t *tx) error {
-		if err := t.flush(); err != nil {
+		if err := t.h.flushItems(t); err != nil {
 			return err
 		}
 		var it queue.Item
@@ -125,7 +125,7 @@ func (b *Backend) Remove(ctx context.Context, now time.Time, ids ...string) (rem
 	clean := b.ends.Add(1)%cleanEvery == 0
 	err = b.update(ctx, func(t *tx) error {
 		removed = nil
-		if err := t.flush(); err != nil {
+		if err := t.h.flushItems(t); err != nil {
 			return err
 		}
 		free := map[string]place{}

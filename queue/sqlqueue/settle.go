@@ -24,7 +24,7 @@ func (b *Backend) Settle(ctx context.Context, id string, s queue.Settlement) err
 	lease := leaseNumber(id)
 	clean := b.ends.Add(1)%cleanEvery == 0
 	return b.update(ctx, func(t *tx) error {
-		if err := t.flush(); err != nil {
+		if err := t.h.flushItems(t); err != nil {
 			return err
 		}
 		ours := map[string]place{}
@@ -62,9 +62,17 @@ func (b *Backend) Settle(ctx context.Context, id string, s queue.Settlement) err
 		for _, p := range ours {
 			t.h.touch(p.route)
 		}
-		err = t.Exec(`UPDATE item SET lease = NULL, until = 0, next = due WHERE lease = ?`, lease)
-		if err != nil {
-			return err
+		for _, id := range s.Done {
+			delete(ours, id)
+		}
+		for _, r := range s.Retry {
+			delete(ours, r.ID)
+		}
+		if len(ours) > 0 {
+			err := t.Exec(`UPDATE item SET lease = NULL, until = 0, next = due WHERE lease = ?`, lease)
+			if err != nil {
+				return err
+			}
 		}
 		t.wake()
 		if clean {

@@ -155,7 +155,7 @@ func (h *held) lose(id store.MailboxID) {
 }
 
 // Flush writes all that is held, rows of one kind in few statements. What was
-// written can only be undone by a rollback.
+// written, also by one of the steps alone, can only be undone by a rollback.
 func (h *held) Flush(c sqldb.Conn) error {
 	if h.empty() {
 		return nil
@@ -198,6 +198,9 @@ func inOrder[R any](rs []R, compare func(a, b R) int) []R {
 }
 
 func (h *held) flushMessages(c sqldb.Conn) error {
+	if len(h.rows.messages) == 0 {
+		return nil
+	}
 	rs := inOrder(h.rows.messages, func(a, b heldMessage) int {
 		return cmp.Or(cmp.Compare(a.Mailbox, b.Mailbox), cmp.Compare(a.UID, b.UID))
 	})
@@ -218,6 +221,9 @@ func (h *held) flushMessages(c sqldb.Conn) error {
 }
 
 func (h *held) flushCold(c sqldb.Conn) error {
+	if len(h.rows.cold) == 0 {
+		return nil
+	}
 	rs := inOrder(h.rows.cold, func(a, b heldCold) int { return cmp.Compare(a.ID, b.ID) })
 	args := make([]any, 0, len(rs)*6)
 	for i := range rs {
@@ -230,6 +236,9 @@ func (h *held) flushCold(c sqldb.Conn) error {
 }
 
 func (h *held) flushPlaced(c sqldb.Conn) error {
+	if len(h.rows.placed) == 0 {
+		return nil
+	}
 	rs := inOrder(h.rows.placed, func(a, b heldPlaced) int {
 		return cmp.Or(cmp.Compare(a.key.Key, b.key.Key), cmp.Compare(a.key.Index, b.key.Index), cmp.Compare(a.key.Action, b.key.Action))
 	})
@@ -244,6 +253,9 @@ func (h *held) flushPlaced(c sqldb.Conn) error {
 }
 
 func (h *held) flushThreads(c sqldb.Conn) error {
+	if len(h.rows.threads) == 0 {
+		return nil
+	}
 	rs := inOrder(h.rows.threads, func(a, b heldThread) int {
 		return cmp.Or(cmp.Compare(a.acct, b.acct), slices.Compare(a.key[:], b.key[:]))
 	})

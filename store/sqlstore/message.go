@@ -37,7 +37,7 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 	return func(yield func(store.Message, error) bool) {
 		account, num, err := t.owner(id)
 		if err == nil {
-			err = t.flush()
+			err = t.flushMessages()
 		}
 		last := q.Last
 		if last == 0 {
@@ -63,7 +63,7 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 		}
 		for first := q.First; ; first = batch[len(batch)-1].UID + 1 {
 			// Again, because the caller may have written.
-			if err := t.flush(); err != nil {
+			if err := t.flushMessages(); err != nil {
 				yield(store.Message{}, err)
 				return
 			}
@@ -117,7 +117,7 @@ func (t *tx) MessageByID(id store.AccountID, mid store.MessageID) (m store.Messa
 	if a == nil {
 		return m, store.ErrNotFound
 	}
-	if err := t.flush(); err != nil {
+	if err := t.flushMessages(); err != nil {
 		return m, err
 	}
 	d := &messageReader{account: id}
@@ -146,7 +146,7 @@ func (t *tx) Changed(id store.AccountID, after store.ModSeq) iter.Seq2[store.Mes
 		// Places are above zero, so that this is the last before after + 1.
 		at := store.Message{ModSeq: after + 1}
 		for {
-			if err := t.flush(); err != nil {
+			if err := t.flushMessages(); err != nil {
 				yield(store.Message{}, err)
 				return
 			}
@@ -215,7 +215,10 @@ var errStopped = errors.New("sqlstore: stopped")
 
 // coldOf yields rows, and returns an error when there is nothing more to do.
 func (t *tx) coldOf(id store.AccountID, acct int64, places string, args []any, yield func(store.Cold, error) bool) error {
-	err := t.flush()
+	var err error
+	if t.h != nil {
+		err = t.h.flushCold(t.c)
+	}
 	var batch []store.Cold
 	if err == nil {
 		err = t.c.Query(`SELECT id, prefix, envelope, structure, preview FROM cold WHERE id IN `+places+` AND acct = ?`, func(r sqldb.Row) error {

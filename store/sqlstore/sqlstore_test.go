@@ -104,3 +104,31 @@ func TestKVForgetsWhatExpired(t *testing.T) {
 		t.Errorf("%d rows, %v, want about the 100 that live", n, err)
 	}
 }
+
+// TestTwoProcessesAgree lets two handles, as two processes have them, deliver to
+// one mailbox in turns: neither may trust what it remembers.
+func TestTwoProcessesAgree(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	var stores []*store.Store
+	for range 2 {
+		stores = append(stores, &store.Store{Backend: open(t, openDB(t, path, sqldb.Options{}))})
+	}
+	const n = 60
+	var mu sync.Mutex
+	uids, ids := map[store.UID]bool{}, map[store.MessageID]bool{}
+	var box store.MailboxID
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			p := deliver(t, stores[i%2], delivery(i, "ann"))[0]
+			mu.Lock()
+			defer mu.Unlock()
+			uids[p.UID], ids[p.ID], box = true, true, p.Mailbox
+		})
+	}
+	wg.Wait()
+	mb, _, err := stores[0].As("ann").Select(t.Context(), box)
+	if err != nil || len(uids) != n || len(ids) != n || mb.Messages != n || mb.UIDNext != n+1 {
+		t.Errorf("%d UIDs and %d IDs of %d messages; %+v, %v", len(uids), len(ids), n, mb, err)
+	}
+}

@@ -26,6 +26,15 @@ func (t *tx) flush() error {
 	return t.h.Flush(t.c)
 }
 
+// flushMessages is enough for who reads messages only, so that counters are still
+// written once.
+func (t *tx) flushMessages() error {
+	if t.h == nil {
+		return nil
+	}
+	return t.h.flushMessages(t.c)
+}
+
 // account finds the row of an account; nil if it has none.
 func (t *tx) account(id store.AccountID) (a *heldAccount, err error) {
 	if t.h != nil {
