@@ -21,7 +21,8 @@ func (a *Access) Keywords(ctx context.Context, id MailboxID) (list []string, err
 // Scan calls fn with a mailbox and its messages that q selects, in order of UID,
 // all of one moment; the right r. fn may run again and does no I/O. With q.Since
 // the messages are those that changed, and its Tombstones are what has gone; a
-// message that another account alone has seen counts as changed too.
+// message that another account alone has seen counts as changed too. Slices of what
+// is yielded are not changed.
 func (a *Access) Scan(ctx context.Context, id MailboxID, q Query, fn func(Mailbox, iter.Seq2[Message, error]) error) error {
 	return a.store.Backend.View(ctx, func(tx Tx) error {
 		mb, _, err := a.rights(tx, id, "r")
