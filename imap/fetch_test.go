@@ -459,3 +459,26 @@ func FuzzSearch(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkFetch lists a mailbox of 10,000 messages in memory, over loopback.
+func BenchmarkFetch(b *testing.B) {
+	const n = 10_000
+	s := &Server{InsecureAuth: true, Auth: anyone{}, Store: newStore()}
+	for i := range n {
+		put(b, s.Store, "a1", inbox, fmt.Sprintf("From: Ann Smith <ann@example.org>\nTo: Bob <bob@example.org>\nSubject: Message number %d\nDate: Mon, 1 Jan 2024 00:00:00 +0000\nMessage-ID: <%[1]d@example.org>\n\nThe body of message %[1]d.\n", i))
+	}
+	p := dial(b, start(b, s))
+	p.ok("LOGIN ann secret")
+	p.ok("SELECT INBOX")
+	for _, command := range []string{
+		"FETCH 1:* (UID FLAGS)", "FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)", "FETCH 1:* (UID ENVELOPE)", "FETCH 1:* BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT DATE)]", "FETCH 1:* BODY.PEEK[]",
+		"SEARCH UNSEEN", "SEARCH SUBJECT 77", "SEARCH BODY absent",
+	} {
+		b.Run(command, func(b *testing.B) {
+			for b.Loop() {
+				p.ok("%s", command)
+			}
+			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
+		})
+	}
+}

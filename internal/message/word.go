@@ -11,7 +11,7 @@ import (
 // broken stay as they are. Neighbours in one charset are joined before they are
 // decoded, for senders that split in the middle of a character.
 func DecodeHeader(s string) string {
-	if strings.Index(s, "=?") < 0 {
+	if !strings.Contains(s, "=?") {
 		return clean(charset.Decode("", []byte(s)))
 	}
 	var out strings.Builder
