@@ -167,6 +167,60 @@ func checkStructure(t *testing.T, p *message.Part, got imap.BodyStructure) {
 	}
 }
 
+// A message that was delivered has fields before it that its parse knew nothing of.
+func TestFetchOfDeliveredMessages(t *testing.T) {
+	s := &Server{InsecureAuth: true, Store: newStore()}
+	addr := start(t, s)
+	const (
+		prefix = "Return-Path: <b@x>\r\nDelivered-To: ann@example.org\r\n"
+		head   = "Subject: x\r\nContent-Type: multipart/mixed; boundary=A\r\n\r\n"
+		body   = "--A\r\n\r\none\r\n--A\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n\r\ndHdv\r\n--A--\r\n"
+	)
+	w, err := s.Store.Blobs.Create(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, head+body)
+	info, err := w.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cold, err := s.Store.Parse(t.Context(), info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.Store.Deliver(t.Context(), store.Delivery{Blob: info, Cold: cold, Targets: []store.Target{{Account: "a1", Prefix: []byte(prefix)}}})
+	if err != nil || out[0].Err != nil {
+		t.Fatal(out, err)
+	}
+	p := dial(t, addr)
+	p.ok("LOGIN ann@example.org secret")
+	p.ok("SELECT INBOX")
+	for item, want := range map[string]string{
+		"BODY[]": prefix + head + body, "BODY[HEADER]": prefix + head, "BODY[TEXT]": body, "BODY[1]": "one", "BODY[2]": "dHdv", "BINARY[2]": "two",
+		"BODY[2.MIME]": "Content-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n\r\n", "BODY[]<40.30>": (prefix + head)[40:70],
+		"BODY[HEADER.FIELDS (DELIVERED-TO SUBJECT)]": "Delivered-To: ann@example.org\r\nSubject: x\r\n\r\n",
+	} {
+		got := strings.Join(p.ok("FETCH 1 %s", strings.Replace(item, "[", ".PEEK[", 1)), "\r\n")
+		name := strings.Replace(item, ".30>", ">", 1)
+		mark := ""
+		if strings.HasPrefix(item, "BINARY") {
+			mark = "~"
+		}
+		if want := fmt.Sprintf("* 1 FETCH (%s %s{%d}\r\n%s)\r\nt OK FETCH completed", name, mark, len(want), want); got != want {
+			t.Errorf("%s: %q, want %q", item, got, want)
+		}
+	}
+	if l := p.ok("FETCH 1 RFC822.SIZE"); l[0] != fmt.Sprintf("* 1 FETCH (RFC822.SIZE %d)", len(prefix+head+body)) {
+		t.Errorf("%q", l)
+	}
+	for keys, want := range map[string]string{"HEADER Return-Path b@x": " 1", "TEXT delivered-to": " 1", "BODY two": " 1", "BODY delivered": ""} {
+		if l := p.ok("SEARCH %s", keys); l[0] != "* SEARCH"+want {
+			t.Errorf("%s: %q", keys, l)
+		}
+	}
+}
+
 // endless is a blob.Store in which every blob has 64 MB of text, or fails.
 type endless struct {
 	memblob.Store
