@@ -91,7 +91,7 @@ func New(c Config) (*Server, error) {
 	mx.Next, mx.Filters = first, c.Filters
 	lmtp.Next, lmtp.LMTP = each, true
 	msa.Next, msa.Submission, msa.Auth, msa.InsecureAuth = users, true, c.Auth, c.InsecureAuth
-	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, Clock: c.Clock, Logger: c.Logger}
+	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger}
 
 	return &Server{
 		Store: boxes, Queue: out, MX: mx, LMTP: lmtp, MSA: msa, IMAP: reader, cfg: c,

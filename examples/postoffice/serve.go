@@ -85,6 +85,7 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
+	s.MX.Reverse = o.reverse
 	stop, err = commandsOn(home, s.Store, s.Queue).Offer(socket(home.Dir), log)
 	return s, err
 }

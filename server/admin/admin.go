@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/mailkeel/mailkeel"
@@ -108,7 +109,9 @@ func explain(err error) error {
 	}
 	for _, h := range hints {
 		if errors.Is(err, h.err) {
-			return fail(err.Error(), h.hint)
+			text := err.Error() // without the name of the package
+			text = strings.TrimPrefix(strings.TrimPrefix(text, "accounts: "), "queue: ")
+			return fail(text, h.hint)
 		}
 	}
 	return err
