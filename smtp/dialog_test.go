@@ -1,10 +1,8 @@
 package smtp_test
 
 import (
-	"bufio"
 	"encoding/base64"
-	"os"
-	"path/filepath"
+	"net"
 	"strings"
 	"testing"
 
@@ -12,46 +10,20 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/xdg-go/scram"
 
+	"github.com/mailkeel/mailkeel/internal/dialog"
 	"github.com/mailkeel/mailkeel/smtp"
 )
 
 func TestDialogs(t *testing.T) {
-	files, err := filepath.Glob("testdata/dialogs/*.txt")
-	if err != nil || len(files) < 3 {
-		t.Fatal(files, err)
-	}
-	for _, f := range files {
-		t.Run(filepath.Base(f), func(t *testing.T) {
-			text, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
+	dialog.RunFiles(t, "testdata/dialogs/*.txt", func(t *testing.T) *dialog.Runner {
+		r := newRig(t, func(s *smtp.Server) {
+			s.LMTP = strings.HasSuffix(t.Name(), "/lmtp")
+			if strings.HasSuffix(t.Name(), "/submission") {
+				s.Submission, s.Auth, s.InsecureAuth = true, users(), true
 			}
-			r := newRig(t, func(s *smtp.Server) {
-				if strings.HasPrefix(string(text), "= submission") {
-					s.Submission, s.Auth, s.InsecureAuth = true, users(), true
-				}
-			})
-			p := dial(t, r.addr)
-			send := ""
-			sc := bufio.NewScanner(strings.NewReader(string(text)))
-			for n := 1; sc.Scan(); n++ {
-				arg := strings.TrimPrefix(sc.Text()[min(2, len(sc.Text())):], " ")
-				switch {
-				case strings.HasPrefix(sc.Text(), "C+"):
-					send += arg + "\r\n"
-				case strings.HasPrefix(sc.Text(), "C:"):
-					p.send(send + arg + "\r\n")
-					send = ""
-				case strings.HasPrefix(sc.Text(), "S:"):
-					line, err := p.r.ReadString('\n')
-					if err != nil || !strings.HasPrefix(line, arg) || !strings.HasSuffix(line, "\r\n") {
-						t.Fatalf("line %d: got %q %v, want %q", n, line, err, arg)
-					}
-				}
-			}
-			p.ended()
 		})
-	}
+		return &dialog.Runner{Dial: func() (net.Conn, error) { return net.Dial("tcp", r.addr) }}
+	})
 }
 
 // scramClient is the client's side of SCRAM, for go-sasl.

@@ -64,8 +64,8 @@ func FuzzSession(f *testing.F) {
 		}
 		var b strings.Builder
 		for l := range strings.SplitSeq(string(text), "\n") {
-			if strings.HasPrefix(l, "C") && len(l) > 2 {
-				b.WriteString(strings.TrimPrefix(l[2:], " ") + "\r\n")
+			if line, ok := strings.CutPrefix(l, "C: "); ok {
+				b.WriteString(line + "\r\n")
 			}
 		}
 		f.Add(byte(0), []byte(b.String()))
