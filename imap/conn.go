@@ -21,7 +21,7 @@ import (
 type conn struct {
 	srv    *Server
 	net    net.Conn // above TLS, once there is TLS
-	low    waker    // below it
+	low    lower    // below it
 	in     *input
 	w      writer
 	ctx    context.Context
@@ -47,9 +47,12 @@ type conn struct {
 	expired  atomic.Bool
 }
 
-// A waker lets another goroutine interrupt a Read, which then returns
-// guard.ErrWoken; the connection goes on.
-type waker interface{ Wake() }
+// A lower is what lies below TLS, a guard.Conn. Wake lets another goroutine
+// interrupt a Read, which then returns guard.ErrWoken; the connection goes on.
+type lower interface {
+	Wake()
+	QuickAck()
+}
 
 // waiting notes until when the client may take for what it sends next.
 func (c *conn) waiting() {

@@ -70,6 +70,10 @@ func (s source) Read(p []byte) (int, error) {
 // more than limit bytes it returns the beginning and cut, and skips the rest, but
 // still says which literal it announced. The line is valid until the next read.
 func (in *input) readLine(limit int) (line []byte, lit literal, cut bool, err error) {
+	if in.inside && !in.pending() {
+		// Many clients send what follows a literal by itself.
+		in.c.low.QuickAck()
+	}
 	if cap(in.long) > inputBuffer {
 		in.long = nil // one long command does not cost memory for ever
 	}
