@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"maps"
 	"slices"
 )
 
@@ -9,7 +10,8 @@ import (
 // some free and the limits of the routes allow. It reports whether it put them.
 //
 // The lease is written in the step that stores the items: if the process dies now,
-// they are due again when it runs out.
+// they are due again when it runs out. Mail of a route where some waits for its
+// turn goes behind that.
 func (q *Queue) hand(ctx context.Context, items []Item) (bool, error) {
 	p, ok := q.Backend.(LeasingPutter)
 	if !ok {
@@ -42,7 +44,12 @@ func (q *Queue) reserve(items []Item) (routes, skip []string) {
 		if slices.Contains(routes, r) || slices.Contains(skip, r) {
 			continue
 		}
-		if q.state.run == nil || full[r] || len(routes) >= free || it.Held || it.Due.After(now) {
+		if q.state.run == nil || it.Held || it.Due.After(now) {
+			skip = append(skip, r)
+			continue
+		}
+		if full[r] || len(routes) >= free || q.state.behind[r] {
+			q.fallBehind(r)
 			skip = append(skip, r)
 			continue
 		}
@@ -55,6 +62,26 @@ func (q *Queue) reserve(items []Item) (routes, skip []string) {
 		q.state.reserved[r]++
 	}
 	return routes, skip
+}
+
+// maxBehind is how many routes with waiting mail are remembered. If there are more,
+// some fresh mail overtakes.
+const maxBehind = 10_000
+
+// fallBehind notes that mail of a route may have to wait for its turn. The caller
+// holds the mutex.
+func (q *Queue) fallBehind(route string) {
+	if q.state.behind == nil || len(q.state.behind) >= maxBehind {
+		q.state.behind = map[string]bool{}
+	}
+	q.state.behind[route] = true
+}
+
+// caughtUp notes that nothing is due of the routes not in skip.
+func (q *Queue) caughtUp(skip []string) {
+	q.state.mu.Lock()
+	defer q.state.mu.Unlock()
+	maps.DeleteFunc(q.state.behind, func(route string, _ bool) bool { return !slices.Contains(skip, route) })
 }
 
 // handed turns reservations into transactions. It reports whether Run has not

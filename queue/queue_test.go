@@ -255,6 +255,45 @@ func TestBacklogLeavesRoom(t *testing.T) {
 	}
 }
 
+// TestFreshMailKeepsItsPlace: mail that is handed over does not overtake what waits
+// for the same route.
+func TestFreshMailKeepsItsPlace(t *testing.T) {
+	var mu sync.Mutex
+	var order []string
+	began, gate := make(chan struct{}, 100), make(chan struct{})
+	q := &queue.Queue{
+		Backend: &memqueue.Backend{}, Blobs: &memblob.Store{}, Clock: &testclock.Clock{}, PerRoute: 1, Batch: 1,
+		Next: mailkeel.HandlerFunc(func(_ context.Context, env *mailkeel.Envelope, _ mailkeel.Content) error {
+			began <- struct{}{}
+			<-gate
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, env.ID)
+			return nil
+		}),
+	}
+	start(t, q)
+	settled(t, q)
+	var want []string
+	for i := range 50 {
+		id := fmt.Sprintf("m%02d", i)
+		want = append(want, id)
+		env := &mailkeel.Envelope{ID: id, Rcpts: []mailkeel.Recipient{{Addr: "bob@y.test"}}}
+		if r := mailkeel.Deliver(t.Context(), q, env, message)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if i%2 == 1 { // one is let go just when the next comes
+			<-began
+			gate <- struct{}{}
+		}
+	}
+	close(gate)
+	settled(t, q)
+	if fmt.Sprint(order) != fmt.Sprint(want) {
+		t.Errorf("delivered %v", order)
+	}
+}
+
 // TestBackscatter is T27: who did not write a message hears nothing of it.
 func TestBackscatter(t *testing.T) {
 	no := &mailkeel.Error{Code: 550, Enhanced: [3]int{5, 1, 1}, Message: "no such user"}
