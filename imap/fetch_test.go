@@ -221,7 +221,7 @@ func TestFetchOfDeliveredMessages(t *testing.T) {
 	}
 }
 
-// endless is a blob.Store in which every blob has 64 MB of text, or fails.
+// endless is a blob.Store in which every blob has size bytes of text, if that is set, or fails.
 type endless struct {
 	memblob.Store
 	size   int64
@@ -272,7 +272,7 @@ func (lines) Read(b []byte) (int, error) {
 
 // A large message is read from the store no faster than its client takes it.
 func TestFetchStreams(t *testing.T) {
-	const size = 256 << 20
+	const size = 64 << 20
 	blobs := new(endless)
 	s := &Server{InsecureAuth: true, Store: &store.Store{Backend: new(memstore.Backend), Blobs: blobs}}
 	addr := start(t, s)

@@ -8,6 +8,7 @@ package charset
 import (
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
@@ -32,6 +33,9 @@ func Known(name string) bool {
 
 // Decode returns b, which is in the named charset, as UTF-8.
 func Decode(name string, b []byte) string {
+	if ascii(clean(name)) && utf8.Valid(b) {
+		return string(b)
+	}
 	s, _, _ := transform.Bytes(decoder(name), b) // decoders give no errors
 	return string(s)
 }

@@ -31,6 +31,9 @@ type addressParser struct {
 	lastQuote int // a quote after this is not closed
 }
 
+// maxWords bounds the words of one address; more are passed over.
+const maxWords = 1000
+
 // A word of a phrase or an address.
 type word struct {
 	text   string
@@ -88,19 +91,26 @@ func (p *addressParser) address() {
 				continue
 			}
 		case c == '"' && p.pos < p.lastQuote:
-			words = append(words, word{text: p.quoted(), quoted: true, spaced: spaced})
+			words = add(words, word{text: p.quoted(), quoted: true, spaced: spaced})
 			spaced = false
 			continue
 		case c == '@':
 			p.pos++
-			words = append(words, word{text: "@", at: true, spaced: spaced})
+			words = add(words, word{text: "@", at: true, spaced: spaced})
 			spaced = false
 			continue
 		}
-		words = append(words, word{text: p.atom(), spaced: spaced})
+		words = add(words, word{text: p.atom(), spaced: spaced})
 		spaced = false
 	}
 	p.bare(words, comment)
+}
+
+func add(words []word, w word) []word {
+	if len(words) == maxWords {
+		return words
+	}
+	return append(words, w)
 }
 
 // atom reads at least one byte that means nothing here, and all that follow.
@@ -185,11 +195,11 @@ func (p *addressParser) angle() (mailbox, host string) {
 				continue
 			}
 		case c == '"' && p.pos < p.lastQuote:
-			words = append(words, word{text: p.quoted(), quoted: true})
+			words = add(words, word{text: p.quoted(), quoted: true})
 			continue
 		case c == '@':
 			p.pos++
-			words = append(words, word{text: "@", at: true})
+			words = add(words, word{text: "@", at: true})
 			continue
 		}
 		from := p.pos
@@ -198,7 +208,7 @@ func (p *addressParser) angle() (mailbox, host string) {
 			*p.steps++
 			p.pos++
 		}
-		words = append(words, word{text: p.s[from:p.pos]})
+		words = add(words, word{text: p.s[from:p.pos]})
 	}
 	return split(words)
 }

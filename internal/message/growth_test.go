@@ -2,6 +2,7 @@ package message
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -136,7 +137,13 @@ func TestHugeMessagesStayBounded(t *testing.T) {
 	for name, gen := range hostile {
 		t.Run(name, func(t *testing.T) {
 			content := gen(1500 << 10)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			m := parse(t, content)
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 32<<20 {
+				t.Errorf("%d MB were allocated", n>>20)
+			}
 			wellFormed(t, m, int64(len(content)))
 			if kept := len(EncodePart(&m.Root)) + len(EncodeEnvelope(&m.Envelope)); kept > 5<<20 {
 				t.Errorf("%d bytes to keep", kept)
