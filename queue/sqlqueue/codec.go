@@ -16,18 +16,17 @@ import (
 
 // A row is an item as it is stored.
 type row struct {
-	id, route   string
-	next, due   int64
-	until       int64
-	leased      int64 // zero for none
-	held        bool
-	attempts    int
-	delayed     bool
-	last        string
-	ref         blob.Ref
-	body        []byte
-	queued      int64 // not a column: it is in body
-	columnsOnly bool  // body could not be read
+	id, route string
+	next, due int64
+	until     int64
+	leased    int64 // zero for none
+	held      bool
+	attempts  int
+	delayed   bool
+	last      string
+	ref       blob.Ref
+	body      []byte
+	queued    int64 // not a column: it is in body
 }
 
 func (r *row) lease(number int64, until time.Time) {
