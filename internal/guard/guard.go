@@ -86,7 +86,8 @@ func (g *Guard) Serve(ln net.Listener, cfg *tls.Config, handle func(*Conn)) erro
 		default:
 		}
 		// Out of file descriptors, as a rule: connections end and free some.
-		if ne, ok := err.(net.Error); !ok || !ne.Temporary() { //nolint:staticcheck // nothing else tells
+		//lint:ignore SA1019 nothing else tells
+		if ne, ok := err.(net.Error); !ok || !ne.Temporary() {
 			return fmt.Errorf("guard: %w", err)
 		}
 		wait = min(cmp.Or(2*wait, 5*time.Millisecond), longest)
