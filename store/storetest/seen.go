@@ -153,7 +153,7 @@ func testSeenMoves(b *bench) {
 }
 
 func testSeenMany(b *bench) {
-	const n = 20_000 // in three chunks
+	const n = 9_000 // in two chunks
 	box := b.team("Team", n)
 	var odd []store.UID
 	for uid := store.UID(1); uid <= n; uid += 2 {
