@@ -71,12 +71,9 @@ func (v *view) refresh(ctx context.Context) (*snapshot, error) {
 	if box.ModSeq == old.box.ModSeq {
 		return old, nil
 	}
-	next := old
-	if len(changes) > 0 {
+	next := new(snapshot)
+	if *next = *old; len(changes) > 0 {
 		next = old.apply(changes)
-	} else {
-		n := *old
-		next = &n
 	}
 	next.box, next.keywords = box, words.list
 	if next.size != box.Messages {

@@ -185,7 +185,7 @@ func (w *writer) mailbox(name string) {
 	w.string(name)
 }
 
-// literal announces n bytes, which follow by Write to payload or with raw.
+// literal announces n bytes, which follow by copy or raw.
 func (w *writer) literal(n int64) {
 	w.byte('{')
 	w.num(uint64(n))
@@ -207,9 +207,6 @@ func (w *writer) copy(r io.Reader, n int64) error {
 	}
 	return err
 }
-
-// payload returns w as an io.Writer that writes bytes as they are.
-func (w *writer) payload() io.Writer { return (*rawWriter)(w) }
 
 // rawWriter is a writer as an io.Writer.
 type rawWriter writer
