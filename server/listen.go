@@ -45,6 +45,20 @@ func (l Listen) addresses() []net.Addr {
 	return as
 }
 
+// paths takes what has no port for the name of a Unix socket, which a door other
+// than LMTP takes for a mistake.
+func (l Listen) paths() Listen {
+	var as []string
+	for _, a := range strings.Split(l.Addr, ",") {
+		if a = strings.TrimSpace(a); a != "" && !strings.ContainsAny(a, ":/") {
+			a = "./" + a
+		}
+		as = append(as, a)
+	}
+	l.Addr = strings.Join(as, ",")
+	return l
+}
+
 // An address is one that was written down.
 type address string
 
@@ -146,7 +160,7 @@ var doors = []door{
 	{IMAPS, true, true, func(c *Config) Listen { return c.IMAPS }, func(s *Server) part { return s.IMAP }},
 	{Submission, true, false, func(c *Config) Listen { return c.Submission }, func(s *Server) part { return s.MSA }},
 	{Submissions, true, true, func(c *Config) Listen { return c.Submissions }, func(s *Server) part { return s.MSA }},
-	{LMTP, false, false, func(c *Config) Listen { return c.LMTP }, func(s *Server) part { return s.LMTP }},
+	{LMTP, false, false, func(c *Config) Listen { return c.LMTP.paths() }, func(s *Server) part { return s.LMTP }},
 	{SMTP, false, false, func(c *Config) Listen { return c.SMTP }, func(s *Server) part { return s.MX }},
 }
 

@@ -68,6 +68,7 @@ func TestConfigErrors(t *testing.T) {
 		"insecure, SMTP on all":       {func(c *server.Config) { c.InsecureAuth = true; c.SMTP = at(":25") }, "smtp :25"},
 		"LMTP on loopback":            {func(c *server.Config) { c.LMTP = at("127.0.0.1:24") }, ""},
 		"LMTP on a path":              {func(c *server.Config) { c.LMTP = at("/run/lmtp") }, ""},
+		"LMTP on a name":              {func(c *server.Config) { c.LMTP = at("lmtp.sock") }, ""},
 		"LMTP on all":                 {func(c *server.Config) { c.LMTP = at(":24") }, "lmtp trusts whoever connects"},
 		"LMTP elsewhere":              {func(c *server.Config) { c.LMTP = at("192.0.2.1:24") }, "192.0.2.1:24"},
 		"secure SMTP on all is right": {func(c *server.Config) { c.SMTP = at(":25"); c.IMAP = at(":143") }, ""},
@@ -425,6 +426,12 @@ func TestUpkeep(t *testing.T) {
 		if _, err := s.Store.As("a1").Expunge(t.Context(), inbox(t, s, "a1").ID, 2); err != nil {
 			t.Fatal(err)
 		}
+		// What is queued holds its content too.
+		env := &mailkeel.Envelope{ID: "m1", From: "ann@x.test", Rcpts: []mailkeel.Recipient{{Addr: "zoe@y.test"}}}
+		if r := mailkeel.Deliver(t.Context(), s.Queue, env, text("Subject: queued\r\n\r\n")); r[0].Err != nil {
+			t.Fatal(r[0].Err)
+		}
+		queued := items(t, s, queue.Query{})[0].Blob.Ref
 		done := make(chan error, 1)
 		go func() { done <- s.Run(context.Background()) }()
 		<-s.Ready()
@@ -459,8 +466,8 @@ func TestUpkeep(t *testing.T) {
 		if horizon() == 0 {
 			t.Error("tombstones are never forgotten")
 		}
-		if !there(kept) {
-			t.Error("a live message lost its content")
+		if !there(kept) || !there(queued) {
+			t.Errorf("contents lost: of a live message %v, of a queued one %v", !there(kept), !there(queued))
 		}
 		if err := s.Shutdown(t.Context()); err != nil {
 			t.Error(err)

@@ -1,5 +1,5 @@
 // Command minimal receives mail in a function: whatever is sent to an address of
-// the domain is printed.
+// example.test is printed.
 //
 //	go run ./examples/minimal
 //	curl smtp://127.0.0.1:2525 --mail-from me@example.com --mail-rcpt you@example.test -T letter.eml
@@ -14,19 +14,17 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/accounts/static"
 	"github.com/mailkeel/mailkeel/smtp"
-	"github.com/mailkeel/mailkeel/store/blob"
 	"github.com/mailkeel/mailkeel/store/blob/memblob"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -35,15 +33,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("minimal", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	addr := fs.String("smtp", "127.0.0.1:2525", "where to listen")
-	domain := fs.String("domain", "example.test", "the domain to receive mail for")
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {
 		return 2
 	}
+	ln, err := net.Listen("tcp", *addr)
+	if err != nil {
+		fmt.Fprintln(stderr, "minimal:", err)
+		return 1
+	}
 
-	// The function: what it returns decides what the sender hears. An error
-	// makes the sender try again; a mailkeel.Error with a code of 550 does not.
+	// The function. What it returns decides what the sender hears: nil means
+	// that the message is safe, an error that it shall be sent again, and a
+	// mailkeel.Error with a code of 550 that it shall not.
 	handle := func(ctx context.Context, env *mailkeel.Envelope, c mailkeel.Content) error {
 		r, err := c.Open(ctx)
 		if err != nil {
@@ -54,38 +57,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, err = io.Copy(stdout, r)
 		return err
 	}
-	blobs := &memblob.Store{}
 	s := &smtp.Server{
-		Hostname: "localhost", Blobs: blobs, Next: mailkeel.HandlerFunc(handle),
-		Directory: &static.Directory{ // every address of the domain
-			Domains:  []accounts.Domain{{Name: *domain, CatchAll: "all@" + *domain}},
-			Accounts: []static.Account{{Account: accounts.Account{Address: "all@" + *domain}}},
+		Hostname: "localhost", Blobs: &memblob.Store{Forget: time.Hour}, Next: mailkeel.HandlerFunc(handle),
+		Directory: &static.Directory{ // every address of the domain is one mailbox
+			Domains:  []accounts.Domain{{Name: "example.test", CatchAll: "all@example.test"}},
+			Accounts: []static.Account{{Account: accounts.Account{Address: "all@example.test"}}},
 		},
 	}
-	ln, err := net.Listen("tcp", *addr)
-	if err != nil {
-		fmt.Fprintln(stderr, "minimal:", err)
-		return 1
-	}
-	go tidy(ctx, blobs)
-	context.AfterFunc(ctx, func() { s.Shutdown(context.Background()) })
 	fmt.Fprintln(stdout, "ready on", ln.Addr())
+	context.AfterFunc(ctx, func() { s.Shutdown(context.Background()) })
 	s.Serve(ln)
 	return 0
 }
-
-// tidy removes the contents that the function has seen: nothing names them.
-func tidy(ctx context.Context, blobs blob.Store) {
-	for ctx.Err() == nil {
-		blob.Sweep(ctx, blobs, time.Now(), 10*time.Minute, nobody{})
-		select {
-		case <-time.After(time.Minute):
-		case <-ctx.Done():
-		}
-	}
-}
-
-// nobody is a blob.Holder that holds nothing.
-type nobody struct{}
-
-func (nobody) Unreferenced(_ context.Context, refs []blob.Ref) ([]blob.Ref, error) { return refs, nil }

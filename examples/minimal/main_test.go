@@ -19,7 +19,7 @@ func TestMailReachesTheFunction(t *testing.T) {
 	out, w := io.Pipe()
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, []string{"-smtp", "127.0.0.1:0", "-domain", "x.test"}, w, io.Discard)
+		code <- run(ctx, []string{"-smtp", "127.0.0.1:0"}, w, io.Discard)
 		w.Close()
 	}()
 	lines := bufio.NewScanner(out)
@@ -27,7 +27,7 @@ func TestMailReachesTheFunction(t *testing.T) {
 	addr := strings.TrimPrefix(lines.Text(), "ready on ")
 	sent := make(chan error, 1)
 	go func() {
-		sent <- smtp.SendMail(addr, nil, "zoe@example.net", []string{"anyone@x.test"}, []byte("Subject: hi\r\n\r\nthe end\r\n"))
+		sent <- smtp.SendMail(addr, nil, "zoe@example.net", []string{"anyone@example.test"}, []byte("Subject: hi\r\n\r\nthe end\r\n"))
 	}()
 	var got []string
 	for lines.Scan() {
@@ -39,7 +39,7 @@ func TestMailReachesTheFunction(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}
-	if len(got) < 3 || got[0][:len("from <zoe@example.net> to <anyone@x.test>, ")] != "from <zoe@example.net> to <anyone@x.test>, " {
+	if len(got) < 3 || got[0][:len("from <zoe@example.net> to <anyone@example.test>, ")] != "from <zoe@example.net> to <anyone@example.test>, " {
 		t.Errorf("got %q", got)
 	}
 	// It relays for nobody.
