@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net/netip"
 	"net/smtp"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 	"go.uber.org/goleak"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/mailtest"
 	"github.com/mailkeel/mailkeel/server"
 )
@@ -151,7 +153,7 @@ func TestSubmission(t *testing.T) {
 		t.Errorf("bob got %v", m)
 	}
 	m := srv.Left(soon(t), 1)[0]
-	if m.Envelope.From != "ann@example.test" || len(m.Envelope.Rcpts) != 1 || m.Envelope.Rcpts[0].Addr != "zoe@example.net" {
+	if m.Envelope.From != "ann@example.test" || len(m.Envelope.Rcpts) != 1 || m.Envelope.Rcpts[0].Addr != "zoe@example.net" || m.Header("Message-ID") == "" {
 		t.Errorf("left: %v\n%s", m, m.Raw)
 	}
 	// What must not work.
@@ -235,4 +237,49 @@ func TestWaitSaysWhatDidArrive(t *testing.T) {
 		}
 	}()
 	srv.Wait(ctx, 2)
+}
+
+func TestTrustLiftsRatesOfUsers(t *testing.T) {
+	for _, trusted := range []bool{false, true} {
+		srv := mailtest.New(t, func(c *server.Config) {
+			c.PerDay = 1
+			if trusted {
+				c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			}
+		})
+		srv.Account("ann@example.test", "secret")
+		auth := plain{smtp.PlainAuth("", "ann@example.test", "secret", mailtest.Hostname)}
+		msg := "From: ann@example.test\r\n\r\n"
+		send(t, srv.SubmissionAddr(), nil, auth, "ann@example.test", []string{"zoe@example.net"}, msg)
+		err := trySend(srv.SubmissionAddr(), nil, auth, "ann@example.test", []string{"zoe@example.net"}, msg)
+		if (err == nil) != trusted {
+			t.Errorf("trusted %v: %v", trusted, err)
+		}
+		// Trust does not make anyone else of you.
+		if err := trySend(srv.SubmissionAddr(), nil, auth, "boss@example.test", []string{"zoe@example.net"}, msg); err == nil {
+			t.Errorf("trusted %v: sent as someone else", trusted)
+		}
+	}
+}
+
+// TestDeletedAccountsGetTheirBounce is about mail that waits for an account which
+// is deleted meanwhile.
+func TestDeletedAccountsGetTheirBounce(t *testing.T) {
+	srv := mailtest.New(t)
+	srv.Account("ann@example.test", "secret")
+	env := &mailkeel.Envelope{ID: "m1", From: "ann@example.test", Rcpts: []mailkeel.Recipient{{Addr: "gone@example.test", Account: "gone"}}}
+	if r := mailkeel.Deliver(t.Context(), srv.Queue, env, content("Subject: too late\r\n\r\n")); r[0].Err != nil {
+		t.Fatal(r[0].Err)
+	}
+	if m := srv.Wait(soon(t), 1)[0]; m.Account != "ann@example.test" || !strings.Contains(string(m.Raw), "5.1.1") {
+		t.Errorf("ann got\n%s", m.Raw)
+	}
+}
+
+// content is a message.
+type content string
+
+func (c content) Size() int64 { return int64(len(c)) }
+func (c content) Open(context.Context) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader(string(c))), nil
 }

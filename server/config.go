@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -137,3 +138,12 @@ func (c *Config) check() error {
 }
 
 func (c *Config) grace() time.Duration { return cmp.Or(c.Grace, 10*time.Second) }
+
+// limit is what the store asks of the Directory, in the store's words.
+func (c *Config) limit(ctx context.Context, id mailkeel.AccountID) (int64, error) {
+	n, err := c.Directory.Limit(ctx, id)
+	if errors.Is(err, accounts.ErrNoUser) {
+		err = fmt.Errorf("%w: %w", store.ErrNotFound, err)
+	}
+	return n, err
+}

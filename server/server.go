@@ -73,7 +73,7 @@ func New(c Config) (*Server, error) {
 		c.Auth = (&accounts.Limiter{KV: c.KV, Clock: c.Clock, Logger: c.Logger}).Wrap(c.Auth)
 	}
 
-	boxes := &store.Store{Backend: c.Store, Blobs: c.Blobs, Limit: c.Directory.Limit, Keep: c.Keep, Clock: c.Clock, Logger: c.Logger}
+	boxes := &store.Store{Backend: c.Store, Blobs: c.Blobs, Limit: c.limit, Keep: c.Keep, Clock: c.Clock, Logger: c.Logger}
 	var local mailkeel.Transport = &mailbox.Transport{Store: boxes}
 	if c.Local != nil {
 		local = c.Local(local)
@@ -82,7 +82,9 @@ func New(c Config) (*Server, error) {
 	out.Next = &route.Table{Local: local, Domains: c.Routes, Rest: cmp.Or[mailkeel.Transport](c.Rest, route.Hold(noRoute)), Directory: c.Directory, Expand: out}
 	first := &queue.Inline{First: local, Queue: out}
 	each := &queue.Inline{First: local, Queue: out, PerRecipient: true}
-	users := &submit.Transport{Next: first, Directory: c.Directory, Rates: c.KV, PerDay: c.PerDay, Clock: c.Clock}
+	users := func(rates store.KV) *submit.Transport {
+		return &submit.Transport{Next: first, Directory: c.Directory, Hostname: c.Hostname, Rates: rates, PerDay: c.PerDay, Clock: c.Clock, Logger: c.Logger}
+	}
 
 	door := func() *smtp.Server {
 		return &smtp.Server{Hostname: c.Hostname, Blobs: c.Blobs, Directory: c.Directory, TLS: c.TLS, MaxBytes: c.MaxBytes, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger}
@@ -90,7 +92,8 @@ func New(c Config) (*Server, error) {
 	mx, lmtp, msa := door(), door(), door()
 	mx.Next, mx.Filters = first, c.Filters
 	lmtp.Next, lmtp.LMTP = each, true
-	msa.Next, msa.Submission, msa.Auth, msa.InsecureAuth = users, true, c.Auth, c.InsecureAuth
+	msa.Next = lifted{trusted: c.Trusted, free: users(nil), held: users(c.KV)}
+	msa.Submission, msa.Auth, msa.InsecureAuth = true, c.Auth, c.InsecureAuth
 	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger}
 
 	return &Server{

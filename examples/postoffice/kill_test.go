@@ -42,7 +42,7 @@ func TestSIGTERM(t *testing.T) {
 		t.Errorf("%d %s", code, out)
 	}
 	office.Stop()
-	if _, errs, code := testoffice.Run(t, "-smtp", "nowhere"); code != 1 || !strings.Contains(errs, "cannot open smtp") {
+	if _, errs, code := testoffice.Run(t, "-dir", t.TempDir(), "-smtp", "nowhere"); code != 1 || !strings.Contains(errs, "cannot open smtp") {
 		t.Errorf("%d %s", code, errs)
 	}
 }
