@@ -12,7 +12,6 @@ import (
 // Response codes that go-imap has no name for.
 const (
 	codeExpungeIssued = imap.ResponseCode("EXPUNGEISSUED")
-	codeNotSaved      = imap.ResponseCode("NOTSAVED")
 )
 
 // errClosed means that nothing more can be said to the client.
