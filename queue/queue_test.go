@@ -191,7 +191,7 @@ func TestBacklogLeavesRoom(t *testing.T) {
 	began, good := make(chan struct{}, messages), make(chan string, 1000)
 	clock := &testclock.Clock{}
 	q := &queue.Queue{
-		Backend: &memqueue.Backend{}, Blobs: &memblob.Store{}, Clock: clock, DelayAfter: -1,
+		Backend: &memqueue.Backend{}, Blobs: &memblob.Store{}, Clock: clock, DelayAfter: -1, Workers: 20,
 		Next: mailkeel.HandlerFunc(func(_ context.Context, env *mailkeel.Envelope, _ mailkeel.Content) error {
 			to := env.Rcpts[0].Addr
 			if strings.HasSuffix(to, "good.test") {

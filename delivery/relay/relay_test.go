@@ -176,3 +176,19 @@ func Example() {
 	fmt.Println(errors.Is(r.Err, delivery.ErrUnreachable), mailkeel.Permanent(r.Err))
 	// Output: true false
 }
+
+// BenchmarkDeliver is one message of 10 KB over a session that is kept.
+func BenchmarkDeliver(b *testing.B) {
+	s := smtpsink.Start(b, &smtpsink.Server{})
+	tr := &relay.Transport{Addr: s.Addr}
+	defer tr.Close()
+	m := text("Subject: hello\r\n\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 140))
+	env := &mailkeel.Envelope{ID: "m", From: "ann@x.test", Rcpts: []mailkeel.Recipient{{Addr: "bob@y.test"}}}
+	b.SetBytes(m.Size())
+	b.ReportAllocs()
+	for b.Loop() {
+		if r := mailkeel.Deliver(b.Context(), tr, env, m)[0]; r.Err != nil {
+			b.Fatal(r.Err)
+		}
+	}
+}

@@ -322,9 +322,13 @@ func (c *Client) send(ctx context.Context, m mailkeel.Content) (sent bool, err e
 		return true, fmt.Errorf("smtpclient: cannot read the message: %w", err)
 	}
 	defer rc.Close()
-	w := bufio.NewWriterSize(paced{c}, writeBuffer)
-	d := &dotWriter{w: w}
-	n, err := io.Copy(d, struct{ io.Reader }{rc})
+	c.pace = true
+	defer func() { c.pace = false }()
+	if c.chunk == nil {
+		c.chunk = make([]byte, writeBuffer)
+	}
+	d := &dotWriter{w: c.w}
+	n, err := io.CopyBuffer(d, struct{ io.Reader }{rc}, c.chunk)
 	switch {
 	case d.err != nil:
 		return false, c.why(ctx, d.err)
@@ -334,17 +338,20 @@ func (c *Client) send(ctx context.Context, m mailkeel.Content) (sent bool, err e
 		return true, fmt.Errorf("smtpclient: the message has %d bytes instead of %d: %w", n, m.Size(), io.ErrUnexpectedEOF)
 	}
 	d.Close()
-	if err := w.Flush(); err != nil {
+	if err := c.w.Flush(); err != nil {
 		return true, c.why(ctx, err)
 	}
 	return true, nil
 }
 
-// paced gives the peer its time for each write.
+// paced writes to the connection. In a content, the peer has its time for each
+// write; commands are written in the time of their replies.
 type paced struct{ c *Client }
 
 func (p paced) Write(b []byte) (int, error) {
-	defer p.c.limit(or(p.c.o.Timeouts.Data, 3*time.Minute))()
+	if p.c.pace {
+		defer p.c.limit(or(p.c.o.Timeouts.Data, 3*time.Minute))()
+	}
 	return p.c.conn.Write(b)
 }
 

@@ -64,6 +64,8 @@ type Client struct {
 	tls   bool
 	r     *bufio.Reader
 	w     *bufio.Writer
+	pace  bool   // each write has its own time
+	chunk []byte // of content, kept for the next message
 	ext   map[string]string
 	dirty bool // a transaction may be open
 	due   int  // replies to come
@@ -92,7 +94,7 @@ func (c *Client) use(conn net.Conn) {
 	defer c.mu.Unlock()
 	c.conn = conn
 	c.r = bufio.NewReaderSize(conn, readBuffer)
-	c.w = bufio.NewWriterSize(conn, 4<<10)
+	c.w = bufio.NewWriterSize(paced{c}, writeBuffer)
 }
 
 func (c *Client) clock() mailkeel.Clock { return mailkeel.ClockOr(c.o.Clock) }
