@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"syscall"
@@ -316,6 +317,39 @@ func TestCancelled(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	w.want("the host is not to blame", "2", w.send("bob@y.test")[0])
+}
+
+// TestLocalAddress also goes without Dial, to a literal and to another port.
+func TestLocalAddress(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := make(chan string, 1)
+	s := &smtpsink.Server{}
+	s.Serve(t, watched{ln, from})
+	tr := &remote.Transport{LocalAddrs: []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.7")}, Port: ln.Addr().(*net.TCPAddr).Port}
+	defer tr.Close()
+	if r := mailkeel.Deliver(t.Context(), tr, envelope("bob@[127.0.0.1]"), message)[0]; r.Err != nil || len(s.Messages()) != 1 {
+		t.Errorf("%+v", r)
+	}
+	if host, _, _ := net.SplitHostPort(<-from); host != "127.0.0.7" {
+		t.Errorf("it came from %s", host)
+	}
+}
+
+// watched says where connections come from.
+type watched struct {
+	net.Listener
+	from chan string
+}
+
+func (w watched) Accept() (net.Conn, error) {
+	c, err := w.Listener.Accept()
+	if err == nil {
+		w.from <- c.RemoteAddr().String()
+	}
+	return c, err
 }
 
 func TestConformance(t *testing.T) {

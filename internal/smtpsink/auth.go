@@ -2,7 +2,10 @@ package smtpsink
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
+
+	"github.com/xdg-go/scram"
 )
 
 // auth speaks PLAIN (RFC 4616) and LOGIN.
@@ -39,6 +42,8 @@ func (x *session) auth(cmd, arg string) bool {
 		if !ok || !ok2 {
 			return x.say(cmd, "501 5.5.2 bad LOGIN")
 		}
+	case "SCRAM-SHA-256":
+		return x.scram(cmd, initial, ask)
 	default:
 		return x.say(cmd, "504 5.5.4 no such mechanism")
 	}
@@ -46,5 +51,44 @@ func (x *session) auth(cmd, arg string) bool {
 		return x.say(cmd, "535 5.7.8 bad credentials")
 	}
 	x.user = user
+	return x.say(cmd, "235 2.7.0 welcome")
+}
+
+// scram speaks SCRAM-SHA-256 (RFC 7677).
+func (x *session) scram(cmd, initial string, ask func(string) (string, bool)) bool {
+	server, err := scram.SHA256.NewServer(func(user string) (scram.StoredCredentials, error) {
+		password, ok := x.SCRAM[user]
+		if !ok {
+			return scram.StoredCredentials{}, fmt.Errorf("no user %q", user)
+		}
+		client, err := scram.SHA256.NewClient(user, password, "")
+		if err != nil {
+			return scram.StoredCredentials{}, err
+		}
+		return client.GetStoredCredentials(scram.KeyFactors{Salt: "salt", Iters: 4096}), nil
+	})
+	if err != nil {
+		return x.say(cmd, "454 4.7.0 "+err.Error())
+	}
+	conv := server.NewConversation()
+	data, err := base64.StdEncoding.DecodeString(initial)
+	in := string(data)
+	for err == nil {
+		var out string
+		if out, err = conv.Step(in); err != nil {
+			break
+		}
+		var ok bool
+		if in, ok = ask(out); !ok {
+			return false
+		}
+		if conv.Done() {
+			break
+		}
+	}
+	if err != nil || !conv.Valid() {
+		return x.say(cmd, "535 5.7.8 bad credentials")
+	}
+	x.user = conv.Username()
 	return x.say(cmd, "235 2.7.0 welcome")
 }

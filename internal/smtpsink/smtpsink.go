@@ -39,6 +39,8 @@ type Server struct {
 	Naive bool
 	// Auth checks AUTH PLAIN and LOGIN when it is set.
 	Auth func(user, password string) bool
+	// SCRAM are passwords by user, for SCRAM-SHA-256.
+	SCRAM map[string]string
 
 	// Addr is where it listens.
 	Addr string
@@ -282,7 +284,9 @@ func (x *session) hello() string {
 	if x.TLS != nil && !x.tls {
 		lines = append(lines, "STARTTLS")
 	}
-	if x.Auth != nil && !slices.ContainsFunc(ext, func(e string) bool { return strings.HasPrefix(e, "AUTH") }) {
+	if x.SCRAM != nil {
+		lines = append(lines, "AUTH SCRAM-SHA-256 PLAIN")
+	} else if x.Auth != nil && !slices.ContainsFunc(ext, func(e string) bool { return strings.HasPrefix(e, "AUTH") }) {
 		lines = append(lines, "AUTH PLAIN LOGIN")
 	}
 	return "250-" + strings.Join(lines[:len(lines)-1], "\n250-") + "\n250 " + lines[len(lines)-1]
