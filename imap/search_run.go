@@ -22,6 +22,7 @@ func (c *conn) find(k *imap.SearchCriteria) (*result, error) {
 	found := newResult(snap)
 	var open []span // not decided yet
 	var f facts
+	s := &textSearch{q: q, f: &f}
 	for seq, r := range snap.all(snap.everything()) {
 		f.reset(q)
 		f.pos, f.flags = int(seq)-1, r.flags
@@ -43,7 +44,7 @@ func (c *conn) find(k *imap.SearchCriteria) (*result, error) {
 			}
 			f.reset(q)
 			f.pos, f.flags, f.entry, f.read = int(e.seq)-1, e.row.flags, e, q.level
-			v, err := c.examine(q, &f)
+			v, err := c.examine(s)
 			if cerr := c.ctx.Err(); cerr != nil {
 				return cerr
 			}
@@ -62,12 +63,12 @@ func (c *conn) find(k *imap.SearchCriteria) (*result, error) {
 }
 
 // examine asks about one message, reading of it what it takes.
-func (c *conn) examine(q *query, f *facts) (verdict, error) {
+func (c *conn) examine(s *textSearch) (verdict, error) {
+	q, f := s.q, s.f
 	v := q.ask(q.matcher, f)
 	if v != unknown {
 		return v, nil
 	}
-	s := &textSearch{q: q, f: f}
 	if q.wantsHeader(f) {
 		x, _, err := f.entry.locate(nil, imap.PartSpecifierHeader)
 		if err != nil {

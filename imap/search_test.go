@@ -6,7 +6,9 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mailkeel/mailkeel/store"
 )
@@ -249,4 +251,29 @@ func TestSearchAcrossBuffers(t *testing.T) {
 	if l := p.ok("SEARCH RETURN (COUNT) OR BODY absent BODY \"hay y\""); l[0] != `* ESEARCH (TAG "t") COUNT 8` {
 		t.Errorf("%q", l)
 	}
+}
+
+// However a text comes in pieces, what is found is what is in it.
+func FuzzTextSearch(f *testing.F) {
+	f.Add("Stra\u00dfe\r\n  nach  U\u0308bersee", "strasse NACH \u00fcb")
+	f.Add("\uff26\uff55\uff4c\uff4c \u00ad wide\u200b", "full wide")
+	f.Add(strings.Repeat("e\u0301", 3000)+"x", "\u00e9\u00e9x")
+	f.Fuzz(func(t *testing.T, text, what string) {
+		if !utf8.ValidString(text) || len(what) > maxNeedle || strings.ContainsFunc(text, func(r rune) bool { return r == 0x34f }) {
+			return // what is read was decoded before
+		}
+		want := strings.Contains(foldString(text), foldString(what))
+		for _, r := range []io.Reader{strings.NewReader(text), iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
+			q := &query{matcher: &matcher{needles: []int{0}}, needles: []needle{{text: []byte(foldString(what))}}}
+			var f facts
+			f.reset(q)
+			s := &textSearch{q: q, f: &f}
+			if err := s.stream(r); err != nil && err != errDecided {
+				t.Fatal(err)
+			}
+			if f.found[0] != want && len(what) > 0 {
+				t.Errorf("%q in %q: %v, want %v", what, text, f.found[0], want)
+			}
+		}
+	})
 }

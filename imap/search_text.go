@@ -6,7 +6,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/transform"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/mailkeel/mailkeel/internal/header"
@@ -64,7 +63,8 @@ type textSearch struct {
 	q    *query
 	f    *facts
 	news bool // something was found since decided was asked
-	buf  []byte
+
+	in, norm, buf []byte
 }
 
 // decided reports whether the message matches, or does not, whatever else it says.
@@ -86,7 +86,8 @@ func (s *textSearch) look(text []byte, header bool) {
 }
 
 func (s *textSearch) text(text string, header bool) {
-	s.buf = fold(s.buf[:0], norm.NFKC.Bytes([]byte(text)))
+	s.buf = s.buf[:0]
+	s.fold([]byte(text))
 	s.look(s.buf, header)
 }
 
@@ -103,30 +104,31 @@ func (s *textSearch) header(h *header.Header, top bool) {
 
 // stream looks into the text of a body.
 func (s *textSearch) stream(r io.Reader) error {
-	longest := 0
+	longest := 1
 	for _, n := range s.q.needles {
 		longest = max(longest, len(n.text))
 	}
-	r = transform.NewReader(r, norm.NFKC)
-	in := make([]byte, 8<<10)
-	left := 0 // bytes in in that are not a whole character yet
+	if s.in == nil {
+		s.in = make([]byte, 8<<10)
+	}
+	left := 0 // bytes of in that may belong with what follows
 	s.buf = s.buf[:0]
 	for {
-		n, err := r.Read(in[left:])
+		n, err := r.Read(s.in[left:])
 		n += left
 		whole := n
 		if err == nil {
-			whole = wholeRunes(in[:n])
+			whole = closed(s.in[:n])
 		}
-		s.buf = fold(s.buf, in[:whole])
+		s.fold(s.in[:whole])
 		s.look(s.buf, false)
 		if s.decided() {
 			return errDecided
 		}
-		left = copy(in, in[whole:n])
+		left = copy(s.in, s.in[whole:n])
 		// Keep what may be the beginning of a needle.
-		if keep := max(longest, 1); len(s.buf) > keep {
-			s.buf = s.buf[:copy(s.buf, s.buf[len(s.buf)-keep:])]
+		if len(s.buf) > longest {
+			s.buf = s.buf[:copy(s.buf, s.buf[len(s.buf)-longest:])]
 		}
 		if err == io.EOF {
 			return nil
@@ -137,16 +139,29 @@ func (s *textSearch) stream(r io.Reader) error {
 	}
 }
 
-// wholeRunes returns the length of b without a character that is cut off at its
-// end.
-func wholeRunes(b []byte) int {
-	for i := len(b) - 1; i >= 0 && i > len(b)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(b[i]) {
-			if !utf8.FullRune(b[i:]) {
-				return i
+// fold appends text to buf.
+func (s *textSearch) fold(text []byte) {
+	if !norm.NFKC.IsNormal(text) {
+		s.norm = norm.NFKC.Append(s.norm[:0], text...)
+		text = s.norm
+	}
+	s.buf = fold(s.buf, text)
+}
+
+// closed returns how much of text does not depend on what follows: all up to the
+// last character that others may still combine with, unless that is far back.
+func closed(text []byte) int {
+	n := len(text)
+	for i := n - 1; i >= 0 && i > n-utf8.UTFMax; i-- {
+		if utf8.RuneStart(text[i]) {
+			if !utf8.FullRune(text[i:]) {
+				n = i
 			}
 			break
 		}
 	}
-	return len(b)
+	if i := norm.NFKC.LastBoundary(text[:n]); i >= 0 && n-i < 256 {
+		return i
+	}
+	return n
 }

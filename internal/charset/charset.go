@@ -6,6 +6,7 @@
 package charset
 
 import (
+	"bytes"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -43,8 +44,43 @@ func Decode(name string, b []byte) string {
 // NewReader returns r, whose bytes are in the named charset, as UTF-8. The only
 // errors are those of r.
 func NewReader(name string, r io.Reader) io.Reader {
+	if ascii(clean(name)) {
+		return &plainReader{r: r}
+	}
 	return transform.NewReader(r, decoder(name))
 }
+
+// A plainReader passes ASCII through as long as there is nothing else.
+type plainReader struct {
+	r   io.Reader
+	mix bool // r decodes
+}
+
+func (p *plainReader) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if p.mix {
+		return n, err
+	}
+	for i, c := range b[:n] {
+		if c >= utf8.RuneSelf {
+			rest := io.Reader(p.r)
+			if err != nil {
+				rest = failed{err}
+			}
+			p.r, p.mix = transform.NewReader(io.MultiReader(bytes.NewReader(bytes.Clone(b[i:n])), rest), guess{}), true
+			if i == 0 {
+				return p.r.Read(b)
+			}
+			return i, nil
+		}
+	}
+	return n, err
+}
+
+// failed is a Reader that has ended so.
+type failed struct{ error }
+
+func (f failed) Read([]byte) (int, error) { return 0, f.error }
 
 // clean takes off what senders put around a name.
 func clean(name string) string {
