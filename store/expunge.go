@@ -5,13 +5,11 @@ import (
 	"time"
 )
 
-// readers returns the sets of what others have seen in a mailbox.
+// readers returns the sets of what others have seen in a mailbox, also of those
+// who may not read it now: they may again.
 func (w *work) readers(mb *workBox) (sets []*seenSet, users []AccountID, err error) {
 	gs, err := grants(w, &mb.Mailbox)
 	for _, g := range gs {
-		if !g.Rights.Has("r") && !g.Rights.Has("s") {
-			continue
-		}
 		set, err := w.seenBy(mb, g.To)
 		if err != nil {
 			return nil, nil, err

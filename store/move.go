@@ -12,7 +12,7 @@ type Moved struct {
 }
 
 // moveWithin puts messages of src into dst, of the same owner. They keep their
-// IDs, and what others have seen goes with them where they may see it.
+// IDs, and what others have seen goes with them where they have rights too.
 func (w *work) moveWithin(src, dst *workBox, ms []Message) (moved []Moved, err error) {
 	if len(ms) == 0 {
 		return nil, nil
@@ -22,11 +22,11 @@ func (w *work) moveWithin(src, dst *workBox, ms []Message) (moved []Moved, err e
 	if err != nil {
 		return nil, err
 	}
-	into := make([]*seenSet, len(sets)) // nil for who may not read dst
+	into := make([]*seenSet, len(sets)) // nil for who has no rights in dst
 	for i, user := range users {
 		if r, err := granted(w, &dst.Mailbox, user); err != nil {
 			return nil, err
-		} else if r.Has("r") {
+		} else if r != "" {
 			if into[i], err = w.seenBy(dst, user); err != nil {
 				return nil, err
 			}
