@@ -1,6 +1,7 @@
 package sqldb_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -265,6 +266,48 @@ func TestNotifyOnlyAfterCommit(t *testing.T) {
 		t.Error(err)
 	}
 	close(heard)
+}
+
+// TestLogBeginsAnew reads for so long that the log grows too large, and then looks
+// whether it gets small again.
+func TestLogBeginsAnew(t *testing.T) {
+	const limit, row = 1 << 20, 16 << 10
+	path := filepath.Join(t.TempDir(), "db")
+	db := open(t, path, sqldb.Options{MaxLog: limit})
+	db.SetPatience(0)
+	if err := sqldb.Migrate(t.Context(), db, "t", `CREATE TABLE t (k INTEGER PRIMARY KEY, v BLOB)`); err != nil {
+		t.Fatal(err)
+	}
+	write := func(n int) (size int64) {
+		for i := range n {
+			err := db.Update(t.Context(), func(c sqldb.Conn) error {
+				return c.Exec("INSERT INTO t VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v", i%50, bytes.Repeat([]byte{byte(i / 50)}, row))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		fi, err := os.Stat(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fi.Size()
+	}
+	err := db.View(t.Context(), func(c sqldb.Conn) error {
+		if err := c.Exec("SELECT * FROM t"); err != nil {
+			return err
+		}
+		if size := write(300); size < 3*limit {
+			t.Errorf("the log has %d bytes, but somebody reads", size)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := write(400); size > 2*limit {
+		t.Errorf("the log has %d bytes, and nobody reads", size)
+	}
 }
 
 func TestMigrate(t *testing.T) {

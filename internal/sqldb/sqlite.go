@@ -21,6 +21,10 @@ type Options struct {
 	// BusyTimeout is how long to wait for another process that writes; zero
 	// means 10 s.
 	BusyTimeout time.Duration
+	// MaxLog is how large the write-ahead log may get, in bytes, before readers
+	// are held back until it can begin anew; zero means 256 MB. Without that
+	// it would grow for ever if there was always somebody reading.
+	MaxLog int64
 	// Trace, if set, is told of every statement and how many rows it gave.
 	// It is called from many goroutines.
 	Trace func(query string, rows int)
@@ -63,6 +67,9 @@ func OpenSQLite(path string, o Options) (*SQLite, error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("sqldb: %w", err)
 	}
+	if o.MaxLog <= 0 {
+		o.MaxLog = 256 << 20
+	}
 	c, err := openConn(path, &o, "synchronous=FULL", "journal_size_limit=67108864")
 	if err != nil {
 		return nil, err
@@ -70,7 +77,8 @@ func OpenSQLite(path string, o Options) (*SQLite, error) {
 	if err := c.useWAL(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	db := &SQLite{o: o, path: path, writer: &writer{conn: c}, readers: make(chan *conn, o.Readers)}
+	db := &SQLite{o: o, path: path, readers: make(chan *conn, o.Readers)}
+	db.writer = &writer{db: db, conn: c, maxLog: o.MaxLog, patience: time.Second}
 	db.com.Target, db.com.MaxBatch = db.writer, o.MaxBatch
 	for range o.Readers {
 		db.readers <- nil
@@ -223,112 +231,4 @@ func (db *SQLite) Close() error {
 	}
 	// Last, because it moves the log into the database when nobody reads.
 	return errors.Join(err, db.writer.conn.Close())
-}
-
-// writer is the one connection that writes, as a committer.Target.
-type writer struct {
-	conn    *conn
-	buffers []Buffer
-	mu      sync.Mutex
-	next    []Buffer // join at the next Begin
-	// wrote says that the running function has done what only a rollback can
-	// undo.
-	wrote   bool
-	version int64
-}
-
-func (w *writer) join(b Buffer) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.next = append(w.next, b)
-}
-
-func (w *writer) Begin() error {
-	w.mu.Lock()
-	w.buffers, w.next = append(w.buffers, w.next...), nil
-	w.mu.Unlock()
-	if err := w.conn.Exec("BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("sqldb: begin: %w", err)
-	}
-	if len(w.buffers) == 0 {
-		return nil
-	}
-	// The number changes when another connection has written.
-	was := w.version
-	err := w.conn.Query("PRAGMA data_version", func(r Row) error { w.version = r.Int(0); return nil })
-	if err != nil {
-		w.Rollback()
-		return err
-	}
-	if w.version != was {
-		w.forget()
-	}
-	return nil
-}
-
-func (w *writer) Mark(firm bool) error {
-	w.wrote = false
-	for _, b := range w.buffers {
-		b.Mark()
-	}
-	if firm {
-		return w.conn.Exec("SAVEPOINT fn")
-	}
-	return nil
-}
-
-func (w *writer) Keep(firm bool) error {
-	if !firm {
-		return nil
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return w.conn.Exec("RELEASE fn")
-}
-
-func (w *writer) Undo(firm bool) (bool, error) {
-	if !firm {
-		if w.wrote {
-			return false, nil
-		}
-		for _, b := range w.buffers {
-			b.Undo()
-		}
-		return true, nil
-	}
-	w.forget() // everything before was flushed by Keep
-	if err := w.conn.Exec("ROLLBACK TO fn"); err != nil {
-		return false, err
-	}
-	return true, w.conn.Exec("RELEASE fn")
-}
-
-func (w *writer) Commit() error {
-	if err := w.conn.Exec("COMMIT"); err != nil {
-		return fmt.Errorf("sqldb: commit: %w", err)
-	}
-	return nil
-}
-
-func (w *writer) Rollback() {
-	w.forget()
-	if !w.conn.c.AutocommitEnabled() { // some errors have rolled back already
-		_ = w.conn.Exec("ROLLBACK")
-	}
-}
-
-func (w *writer) Flush() error {
-	for _, b := range w.buffers {
-		if err := b.Flush(&updateConn{w: w}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *writer) forget() {
-	for _, b := range w.buffers {
-		b.Forget()
-	}
 }
