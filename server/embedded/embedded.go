@@ -99,6 +99,7 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 	if h.KV, err = sqlstore.NewKV(ctx, h.db); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
 	}
+	h.KV.Clock = o.Clock
 	if h.Queue, err = sqlqueue.New(ctx, h.db); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
 	}
