@@ -12,9 +12,7 @@ import (
 	"time"
 
 	"github.com/mailkeel/mailkeel"
-	"github.com/mailkeel/mailkeel/internal/addr"
 	"github.com/mailkeel/mailkeel/internal/header"
-	"github.com/mailkeel/mailkeel/internal/message"
 )
 
 // A report is a message of RFC 3464 in a multipart/report of RFC 6522: words for
@@ -68,9 +66,9 @@ func (r *report) header(w io.Writer, boundary string) {
 	line("Subject: %s", [...]string{"Undelivered mail returned to sender", "Delayed mail (still being tried)", "Delivered mail"}[r.kind])
 	line("Date: %s", r.now.Format(time.RFC1123Z))
 	line("Message-ID: <%s@%s>", strings.Map(idChar, r.id), clean(r.host))
-	if ids := message.MessageIDs(r.field("Message-ID")); len(ids) == 1 && isASCII(ids[0]) && len(ids[0]) < 500 && !strings.ContainsAny(ids[0], " \t<>") {
-		line("In-Reply-To: <%s>", clean(ids[0]))
-		line("References: <%s>", clean(ids[0]))
+	if id, ok := messageID(r.field("Message-ID")); ok {
+		line("In-Reply-To: %s", id)
+		line("References: %s", id)
 	}
 	line("Auto-Submitted: auto-replied")
 	line("MIME-Version: 1.0")
@@ -84,6 +82,15 @@ func idChar(c rune) rune {
 		return c
 	}
 	return '-'
+}
+
+// messageID returns the value of a Message-ID field, if it is a good one.
+func messageID(s string) (string, bool) {
+	s = strings.TrimSpace(s)
+	inner, ok := strings.CutPrefix(s, "<")
+	inner, ok2 := strings.CutSuffix(inner, ">")
+	bad := func(c rune) bool { return c <= ' ' || c >= 0x7f || c == '<' || c == '>' }
+	return s, ok && ok2 && inner != "" && len(inner) < 500 && !strings.ContainsFunc(inner, bad)
 }
 
 // field returns a field of the message, "" without one.
@@ -173,8 +180,8 @@ func (r *report) status() string {
 		line("Final-Recipient: %s; %s", kind, value)
 		line("Action: %s", r.action(f))
 		line("Status: %s", r.code(f))
-		if d, err := addr.Domain(f.result.Hop); err == nil {
-			line("Remote-MTA: dns; %s", r.clean(d))
+		if h := f.result.Hop; isHost(h) {
+			line("Remote-MTA: dns; %s", h)
 		}
 		if d := r.clean(diagnostic(f)); d != "" && f.result.Err != nil {
 			line("Diagnostic-Code: smtp; %s", d)
@@ -187,6 +194,14 @@ func (r *report) status() string {
 		}
 	}
 	return b.String()
+}
+
+// isHost reports whether s can be a name in the DNS or an address literal, and not
+// the path of a socket.
+func isHost(s string) bool {
+	return s != "" && len(s) <= 255 && !strings.ContainsFunc(s, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._:[]", c))
+	})
 }
 
 // action is the Action field (RFC 3464, 2.3.3).

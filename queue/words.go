@@ -3,11 +3,11 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"mime"
 	"strings"
 	"time"
 
 	"github.com/mailkeel/mailkeel"
-	"github.com/mailkeel/mailkeel/internal/message"
 )
 
 // words is the part of a report for people: what happened to which message, why,
@@ -29,7 +29,7 @@ func (r *report) words() string {
 		line("Your message arrived. You asked to be told.")
 	}
 	line("")
-	if s := clean(message.DecodeHeader(r.field("Subject"))); s != "" {
+	if s := clean(decode(r.field("Subject"))); s != "" {
 		line("    Subject: %s", s)
 	}
 	if s := clean(r.field("Date")); s != "" {
@@ -51,6 +51,16 @@ func (r *report) words() string {
 		line("The header of your message is attached, to show which one it was.")
 	}
 	return b.String()
+}
+
+// decode returns encoded words (RFC 2047) as UTF-8, or all as it is if one has a
+// charset that the standard library does not know.
+func decode(s string) string {
+	var d mime.WordDecoder
+	if t, err := d.DecodeHeader(s); err == nil {
+		return t
+	}
+	return s
 }
 
 // until is when the first recipient is given up.

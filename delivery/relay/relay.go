@@ -174,7 +174,7 @@ func (t *Transport) enter(ctx context.Context, addr, host string, requireTLS, en
 	if t.Username == "" {
 		return c, nil
 	}
-	if err := c.Login(ctx, t.Username, t.Password); err != nil {
+	if err := login(ctx, c, t.Username, t.Password); err != nil {
 		return nil, fmt.Errorf("relay: login as %q: %w", t.Username, err)
 	}
 	return c, nil

@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -92,6 +93,48 @@ func TestPasswordIsSafe(t *testing.T) {
 		for _, cmd := range tt.s.Commands() {
 			if !tt.ok && strings.HasPrefix(cmd, "AUTH") && name != "no mechanism" {
 				t.Errorf("%s: %q", name, cmd)
+			}
+		}
+	}
+}
+
+func TestLogin(t *testing.T) {
+	for _, tt := range []struct {
+		mech, password string
+		server         *smtpsink.Server
+		ok             bool
+	}{
+		{"SCRAM-SHA-256", "s3cret", &smtpsink.Server{SCRAM: map[string]string{"ann": "s3cret"}}, true},
+		{"SCRAM-SHA-256", "wrong", &smtpsink.Server{SCRAM: map[string]string{"ann": "s3cret"}}, false},
+		{"SCRAM-SHA-256", "s3cret", &smtpsink.Server{SCRAM: map[string]string{"bob": "s3cret"}}, false},
+		{"PLAIN", "s3cret", &smtpsink.Server{Auth: secret}, true},
+		{"LOGIN", "s3cret", &smtpsink.Server{Ext: []string{"AUTH LOGIN"}, Auth: secret}, true},
+		{"LOGIN", "wrong", &smtpsink.Server{Ext: []string{"AUTH LOGIN"}, Auth: secret}, false},
+		// A peer that takes any password did not prove that it knows ours.
+		{"SCRAM-SHA-256", "s3cret", &smtpsink.Server{Ext: []string{"AUTH SCRAM-SHA-256"}, Reply: func(cmd string) string {
+			if strings.HasPrefix(cmd, "AUTH") {
+				return "235 2.7.0 welcome"
+			}
+			return ""
+		}}, false},
+		{"LOGIN", "s3cret", &smtpsink.Server{Ext: []string{"AUTH LOGIN"}, Reply: func(cmd string) string {
+			if strings.HasPrefix(cmd, "AUTH") {
+				return smtpsink.Raw + strings.Repeat("334 VXNlcm5hbWU6\r\n", 20) // and so on
+			}
+			return ""
+		}}, false},
+	} {
+		s := smtpsink.Start(t, tt.server)
+		r := send(t, &relay.Transport{Addr: s.Addr, Username: "ann", Password: tt.password})
+		if (r.Err == nil) != tt.ok || len(s.Messages()) > 0 != tt.ok || mailkeel.Permanent(r.Err) {
+			t.Errorf("%s with %s: %+v", tt.mech, tt.password, r)
+		}
+		for _, cmd := range s.Commands() {
+			if strings.HasPrefix(cmd, "AUTH ") && !strings.HasPrefix(cmd, "AUTH "+tt.mech) {
+				t.Errorf("%s: the peer got %q", tt.mech, cmd)
+			}
+			if tt.mech == "SCRAM-SHA-256" && strings.Contains(cmd, base64.StdEncoding.EncodeToString([]byte("s3cret"))) {
+				t.Errorf("the password went out: %q", cmd)
 			}
 		}
 	}

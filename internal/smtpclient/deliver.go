@@ -132,13 +132,13 @@ func (c *Client) transaction(ctx context.Context, mail string, jobs []*job, m ma
 	switch {
 	case r.Code == 354:
 		c.content(ctx, jobs, ok, m)
-	case ok > 0 && r.Code/100 != 2: // DATA refused: the answer for all that were taken
+	case r.Code/100 == 4, r.Code/100 == 5: // DATA refused: the answer for all that were taken
 		for _, j := range jobs {
 			if j.took {
 				j.reply(r, nil)
 			}
 		}
-	case ok > 0:
+	case r.Code != 0: // what does it wait for now?
 		lost(c.fail(fmt.Errorf("%w: %s instead of 354", ErrProtocol, r)))
 	}
 	return again

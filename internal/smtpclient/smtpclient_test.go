@@ -2,7 +2,6 @@ package smtpclient
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -445,53 +444,6 @@ func TestHalfAMessageIsNeverSent(t *testing.T) {
 	r := c.Deliver(t.Context(), envelope("a@y.test"), lying{message})[0]
 	if !errors.Is(r.Err, io.ErrUnexpectedEOF) || errors.Is(r.Err, ErrSession) || c.Broken() == nil || len(s.Messages()) != 0 {
 		t.Errorf("%+v, %d messages", r, len(s.Messages()))
-	}
-}
-
-func TestLogin(t *testing.T) {
-	for _, tt := range []struct {
-		ext, password string
-		server        *smtpsink.Server
-		ok            bool
-	}{
-		{"SCRAM-SHA-256", "s3cret", &smtpsink.Server{SCRAM: map[string]string{"ann": "s3cret"}}, true},
-		{"SCRAM-SHA-256", "wrong", &smtpsink.Server{SCRAM: map[string]string{"ann": "s3cret"}}, false},
-		{"SCRAM-SHA-256", "s3cret", &smtpsink.Server{SCRAM: map[string]string{"bob": "s3cret"}}, false},
-		{"PLAIN", "s3cret", &smtpsink.Server{Auth: func(u, p string) bool { return u == "ann" && p == "s3cret" }}, true},
-		{"LOGIN", "s3cret", &smtpsink.Server{Ext: []string{"AUTH LOGIN"}, Auth: func(u, p string) bool { return u == "ann" && p == "s3cret" }}, true},
-		{"LOGIN", "wrong", &smtpsink.Server{Ext: []string{"AUTH LOGIN"}, Auth: func(u, p string) bool { return false }}, false},
-		{"", "s3cret", &smtpsink.Server{Ext: []string{"AUTH GSSAPI"}}, false},
-	} {
-		s := smtpsink.Start(t, tt.server)
-		c := start(t, s)
-		err := c.Login(t.Context(), "ann", tt.password)
-		if (err == nil) != tt.ok {
-			t.Errorf("%s with %s: %v", tt.ext, tt.password, err)
-		}
-		for _, cmd := range s.Commands() {
-			if strings.HasPrefix(cmd, "AUTH ") && !strings.HasPrefix(cmd, "AUTH "+tt.ext) {
-				t.Errorf("%s: the peer got %q", tt.ext, cmd)
-			}
-			if tt.ext == "SCRAM-SHA-256" && strings.Contains(cmd, base64.StdEncoding.EncodeToString([]byte("s3cret"))) {
-				t.Errorf("the password went out: %q", cmd)
-			}
-		}
-		if tt.ok {
-			if r := c.Deliver(t.Context(), envelope("a@y.test"), message)[0]; r.Err != nil || s.Messages()[0].User != "ann" {
-				t.Errorf("%s: %+v", tt.ext, r)
-			}
-		}
-	}
-	// A peer that takes any password did not prove that it knows ours.
-	s := smtpsink.Start(t, &smtpsink.Server{Ext: []string{"AUTH SCRAM-SHA-256"}, Reply: func(cmd string) string {
-		if strings.HasPrefix(cmd, "AUTH") {
-			return "235 2.7.0 welcome"
-		}
-		return ""
-	}})
-	c := start(t, s)
-	if err := c.Login(t.Context(), "ann", "s3cret"); !errors.Is(err, ErrProtocol) || c.Broken() == nil {
-		t.Errorf("%v, %v", err, c.Broken())
 	}
 }
 
