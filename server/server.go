@@ -86,10 +86,10 @@ func New(c Config) (*Server, error) {
 		return &submit.Transport{Next: first, Directory: c.Directory, Hostname: c.Hostname, Rates: rates, PerDay: c.PerDay, Clock: c.Clock, Logger: c.Logger}
 	}
 
-	door := func() *smtp.Server {
-		return &smtp.Server{Hostname: c.Hostname, Blobs: c.Blobs, Directory: c.Directory, TLS: c.TLS, MaxBytes: c.MaxBytes, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger}
+	door := func(name string) *smtp.Server {
+		return &smtp.Server{Hostname: c.Hostname, Blobs: c.Blobs, Directory: c.Directory, TLS: c.TLS, MaxBytes: c.MaxBytes, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger.With("door", name)}
 	}
-	mx, lmtp, msa := door(), door(), door()
+	mx, lmtp, msa := door(SMTP), door(LMTP), door(Submission)
 	mx.Next, mx.Filters = first, c.Filters
 	lmtp.Next, lmtp.LMTP = each, true
 	msa.Next = lifted{trusted: c.Trusted, free: users(nil), held: users(c.KV)}

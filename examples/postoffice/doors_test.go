@@ -147,3 +147,34 @@ func TestRatesAreForPeersFromAfar(t *testing.T) {
 		}
 	}
 }
+
+func TestOverQuotaIsSaidAtRCPT(t *testing.T) {
+	o := start(t, filepath.Join(t.TempDir(), "data"), "-account", "ann@x.test:secret-of-ann")
+	o.do(0, "account set -quota 1K ann@x.test")
+	if err := send(o.at["smtp"], "", "", "zoe@example.net", "ann@x.test", letter); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := net.Dial("tcp", o.at["smtp"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	fmt.Fprint(nc, "EHLO me\r\nMAIL FROM:<zoe@example.net> SIZE=5000\r\nRCPT TO:<ann@x.test>\r\nQUIT\r\n")
+	b, _ := io.ReadAll(nc)
+	if !strings.Contains(string(b), "\n452 4.2.2") {
+		t.Errorf("no 452 4.2.2 in\n%s", b)
+	}
+	// A message whose size was not announced waits in the queue for room.
+	big := letter + strings.Repeat("x\r\n", 1000)
+	if err := send(o.at["smtp"], "", "", "zoe@example.net", "ann@x.test", big); err != nil {
+		t.Fatal(err)
+	}
+	if out := o.do(0, "queue list"); !strings.Contains(out, "ann@x.test") || !strings.Contains(out, "4.2.2") {
+		t.Errorf("queued:\n%s", out)
+	}
+	o.do(0, "account set -quota 1M ann@x.test")
+	o.do(0, "queue retry -all")
+	for n := 0; n != 2; { // the queue works beside us
+		n = len(o.inbox("ann@x.test", "secret-of-ann"))
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/smtp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -122,6 +123,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(2, uint64(rounds)))
 	in := &ledger{sent: map[string][]byte{}, acked: map[string]bool{}}  // from other servers
 	out := &ledger{sent: map[string][]byte{}, acked: map[string]bool{}} // for elsewhere
+	box := &shelf{begun: map[string]string{}, done: map[string]string{}}
 	var before [2]*imap.SelectData
 	for round := range rounds {
 		in.kill, in.then = 10+rnd.IntN(150), office.KillNow
@@ -135,12 +137,14 @@ func TestKilledUnderLoad(t *testing.T) {
 		all.Go(func() {
 			out.flood(office.Submission, "secret-of-ann", "ann@x.test", []string{"zoe@far.test"}, fmt.Sprintf("out%d", round), rand.New(rand.NewPCG(uint64(round), 99)))
 		})
+		all.Go(func() { box.work(office.IMAPS, fmt.Sprintf("box%d", round)) })
 		all.Wait() // every connection broke
 		office.Kill()
 		office.Restart()
 		for i, who := range []string{"ann", "bob"} {
 			before[i] = in.compare(t, office, who, before[i])
 		}
+		box.compare(t, office)
 		if out, _, code := office.Run("check", "-contents"); code != 0 {
 			t.Errorf("round %d: check says\n%s", round, out)
 		}
@@ -166,7 +170,109 @@ func TestKilledUnderLoad(t *testing.T) {
 		arrived[id]++
 	}
 	office.Stop()
-	t.Logf("%d of %d messages acknowledged, %d kills; %d of %d for elsewhere, %d arrived", len(in.acked), len(in.sent), rounds, len(out.acked), len(out.sent), len(arrived))
+	t.Logf("%d of %d messages acknowledged, %d kills; %d of %d for elsewhere, %d arrived; %d appended", len(in.acked), len(in.sent), rounds, len(out.acked), len(out.sent), len(arrived), len(box.done))
+}
+
+// shelf is a folder that one IMAP client works in, and what it was told.
+type shelf struct {
+	mu    sync.Mutex
+	begun map[string]string // what was asked of a message last: "append", "flag", "expunge"
+	done  map[string]string // what was acknowledged last
+}
+
+func (s *shelf) note(m map[string]string, id, what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m[id] = what
+}
+
+// work appends, flags and expunges until the connection breaks.
+func (s *shelf) work(addr, name string) {
+	c, err := imapclient.DialTLS(addr, &imapclient.Options{TLSConfig: &tls.Config{InsecureSkipVerify: true}})
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	if c.Login("ann@x.test", "secret-of-ann").Wait() != nil {
+		return
+	}
+	c.Create("Shelf", nil).Wait() // there since the first round
+	if _, err := c.Select("Shelf", nil).Wait(); err != nil {
+		return
+	}
+	for i := 0; ; i++ {
+		id := fmt.Sprintf("%s-%d", name, i)
+		msg := fmt.Sprintf("X-Kill: %s\r\n\r\n", id)
+		s.note(s.begun, id, "append")
+		a := c.Append("Shelf", int64(len(msg)), nil)
+		io.WriteString(a, msg)
+		a.Close()
+		d, err := a.Wait()
+		if err != nil {
+			return
+		}
+		s.note(s.done, id, "append")
+		if i%3 > 0 {
+			s.note(s.begun, id, "flag")
+			f := &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagFlagged, imap.FlagDeleted}}
+			if c.Store(imap.UIDSetNum(d.UID), f, nil).Close() != nil {
+				return
+			}
+			s.note(s.done, id, "flag")
+		}
+		if i%3 > 1 {
+			s.note(s.begun, id, "expunge")
+			if c.UIDExpunge(imap.UIDSetNum(d.UID)).Close() != nil {
+				return
+			}
+			s.note(s.done, id, "expunge")
+		}
+	}
+}
+
+// compare reads the folder and compares it with what the client was told.
+func (s *shelf) compare(t *testing.T, office *testoffice.Office) {
+	t.Helper()
+	c, err := imapclient.DialTLS(office.IMAPS, &imapclient.Options{TLSConfig: &tls.Config{InsecureSkipVerify: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Login("ann@x.test", "secret-of-ann").Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Select("Shelf", nil).Wait(); err != nil {
+		if len(s.done) > 0 {
+			t.Errorf("the folder is gone: %v", err)
+		}
+		return
+	}
+	whole := &imap.FetchItemBodySection{Peek: true}
+	got, err := c.Fetch(imap.SeqSet{{Start: 1, Stop: 0}}, &imap.FetchOptions{Flags: true, BodySection: []*imap.FetchItemBodySection{whole}}).Collect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string][]bool{} // whether flagged, for each copy
+	for _, m := range got {
+		_, id, _ := strings.Cut(strings.TrimSpace(string(m.FindBodySection(whole))), ": ")
+		there[id] = append(there[id], slices.Contains(m.Flags, imap.FlagFlagged))
+	}
+	for id, what := range s.done {
+		n := len(there[id])
+		switch {
+		case what == "expunge" && n > 0:
+			t.Errorf("%s was expunged and is back", id)
+		case what != "expunge" && s.begun[id] != "expunge" && n != 1:
+			t.Errorf("%s is there %d times", id, n)
+		case what == "flag" && n == 1 && !there[id][0]:
+			t.Errorf("%s has lost its flag", id)
+		}
+	}
+	for id, copies := range there {
+		if len(copies) > 1 || s.begun[id] == "" {
+			t.Errorf("%s is there %d times", id, len(copies))
+		}
+	}
 }
 
 // compare reads an INBOX and compares it with what senders were told. It returns
