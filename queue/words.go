@@ -80,7 +80,7 @@ func (r *report) about(f fate) (lines []string) {
 	if r.kind == successReport {
 		switch f.result.Action {
 		case mailkeel.Relayed:
-			return []string{"It was passed on to " + f.result.Hop + ", which sends no such reports."}
+			return []string{"It was passed on to a server that sends no such reports."}
 		case mailkeel.Expanded:
 			return []string{"It was passed on to all members of this address."}
 		}
@@ -96,7 +96,7 @@ func (r *report) about(f fate) (lines []string) {
 	said := diagnostic(f)
 	switch {
 	case said == "":
-	case f.result.Reply != "" && f.result.Hop != "":
+	case f.result.Reply != "" && isHost(f.result.Hop):
 		lines = append(lines, "The server "+f.result.Hop+" said:", said)
 	default:
 		lines = append(lines, "In the words of mail servers:", said)

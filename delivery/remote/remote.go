@@ -46,7 +46,8 @@ type Transport struct {
 	// LocalAddrs are the addresses to connect from, at most one of each family;
 	// one that is not given is the system's choice. Not with Dial.
 	LocalAddrs []netip.Addr
-	// MaxHosts is how many addresses are tried for a message; zero means 10.
+	// MaxHosts is how many addresses of a domain are tried for a message; zero
+	// means 20.
 	MaxHosts int
 	// DeadFor is for how long an address that took no connection is passed over,
 	// whatever the domain; zero means 1 minute, negative not at all. So a host

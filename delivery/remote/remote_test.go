@@ -293,8 +293,8 @@ func TestHostsHaveALimit(t *testing.T) {
 	}
 	w := newWorld(t, records...)
 	w.want("many", "4.4.1", w.send("bob@y.test")[0])
-	if n := len(strings.Fields(w.tried())); n != 10 {
-		t.Errorf("tried %d addresses, want 10", n)
+	if n := len(strings.Fields(w.tried())); n != 20 {
+		t.Errorf("tried %d addresses, want 20", n)
 	}
 }
 

@@ -64,14 +64,18 @@ func isNotFound(err error) bool {
 	return errors.As(err, &e) && e.IsNotFound
 }
 
-// maxMX is how many mail servers of a domain count.
-const maxMX = 50
+// maxMX is how many mail servers of a domain count, and maxAddrs how many addresses
+// of each.
+const (
+	maxMX    = 50
+	maxAddrs = 20
+)
 
 // find looks up which mail servers a domain has (RFC 5321, 5.1).
 func (t *Transport) find(ctx context.Context, domain string, d Demand) (*hosts, error) {
 	hs := &hosts{t: t, left: t.MaxHosts}
 	if hs.left == 0 {
-		hs.left = 10
+		hs.left = 20
 	}
 	if domain[0] == '[' {
 		a, err := smtpclient.Literal(domain)
@@ -194,10 +198,10 @@ func (hs *hosts) next(ctx context.Context) (host, error) {
 		h := hs.ready[0]
 		hs.ready = hs.ready[1:]
 		hs.last = h.name
-		hs.left--
 		if err := hs.t.dead.check(hs.t, h.addr); err != nil {
 			return host{}, err
 		}
+		hs.left--
 		return h, nil
 	}
 }
@@ -219,6 +223,7 @@ func (hs *hosts) lookup(ctx context.Context, name string) error {
 		return &mailkeel.Error{Code: 451, Enhanced: [3]int{4, 4, 3}, Message: "cannot look up the address of " + name, Err: err}
 	}
 	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
+	addrs = addrs[:min(len(addrs), maxAddrs)]
 	var six, four []netip.Addr
 	for _, a := range addrs {
 		if a = a.Unmap(); a.Is6() {
