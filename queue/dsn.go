@@ -160,7 +160,7 @@ func (r *report) status() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
 	date := r.now.Format(time.RFC1123Z)
-	if id := r.clean(unxtext(r.env.EnvelopeID)); id != "" {
+	if id := r.clean(r.env.EnvelopeID); id != "" {
 		line("Original-Envelope-Id: %s", id)
 	}
 	line("Reporting-MTA: dns; %s", r.clean(r.host))

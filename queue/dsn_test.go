@@ -126,7 +126,7 @@ func noSuchUser() mailkeel.Result {
 }
 
 func TestBounceIsComplete(t *testing.T) {
-	env := &mailkeel.Envelope{ID: "m", From: "ann@x.test", EnvelopeID: "QQ+2B1", Origin: &mailkeel.Origin{Hello: "client.test"}, Rcpts: []mailkeel.Recipient{
+	env := &mailkeel.Envelope{ID: "m", From: "ann@x.test", EnvelopeID: "QQ+2B 1", Origin: &mailkeel.Origin{Hello: "client.test"}, Rcpts: []mailkeel.Recipient{
 		{Addr: "bob@y.test", Given: "b@y.test", Orcpt: "rfc822;b+2Btag@y.test"}, {Addr: "cat@z.test"},
 	}}
 	s := build(t, bounceReport, env, hello, noSuchUser(), mailkeel.Result{Hop: "mx.z.test",
@@ -138,7 +138,7 @@ func TestBounceIsComplete(t *testing.T) {
 	contains(t, s, "From: Mail Delivery System <MAILER-DAEMON@mx.test>\r\nTo: <ann@x.test>\r\n", "In-Reply-To: <1@x.test>\r\n", "Content-Transfer-Encoding: quoted-printable")
 	contains(t, ps[0].body, "could not be delivered", "Subject: Gr\u00fc\u00dfe\r\n", "<b@y.test>\r\n    There is no such address.", "The server mx.y.test said:\r\n",
 		"550 5.1.1 no such user", "<cat@z.test>\r\n    It was tried for a long time, without success.\r\n    The recipient's server cannot be reached.")
-	want := "Original-Envelope-Id: QQ+1\r\nReporting-MTA: dns; mx.test\r\nReceived-From-MTA: dns; client.test\r\nArrival-Date: Fri, 02 Jan 2026 02:04:05 +0000\r\n\r\n" +
+	want := "Original-Envelope-Id: QQ+2B 1\r\nReporting-MTA: dns; mx.test\r\nReceived-From-MTA: dns; client.test\r\nArrival-Date: Fri, 02 Jan 2026 02:04:05 +0000\r\n\r\n" +
 		"Original-Recipient: rfc822; b+tag@y.test\r\nFinal-Recipient: rfc822; b@y.test\r\nAction: failed\r\nStatus: 5.1.1\r\nRemote-MTA: dns; mx.y.test\r\n" +
 		"Diagnostic-Code: smtp; 550 5.1.1 no such user\r\nLast-Attempt-Date: Fri, 02 Jan 2026 03:04:05 +0000\r\n\r\n" +
 		"Final-Recipient: rfc822; cat@z.test\r\nAction: failed\r\nStatus: 5.4.7\r\nRemote-MTA: dns; mx.z.test\r\n" +
