@@ -113,9 +113,10 @@ func verdict(ctx context.Context, errs []error) error {
 
 // open returns a session with one host that mail may go over.
 func (t *Transport) open(ctx context.Context, addr string, requireTLS bool) (*smtpclient.Client, error) {
-	host, port, err := net.SplitHostPort(addr)
+	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		host, port = addr, "587"
+		host = addr
+		port := "587"
 		if t.Implicit {
 			port = "465"
 		}

@@ -196,7 +196,7 @@ func names(t *testing.T, open func(*testing.T) filter.Filter, _ []Sample) {
 	if err := (&filter.Chain{Groups: [][]filter.Filter{{f}}}).Check(); err != nil {
 		t.Error(err)
 	}
-	if begin(t, f, nil).Name() != f.Name() || f.Name() != f.Name() {
+	if name := f.Name(); begin(t, f, nil).Name() != name || f.Name() != name {
 		t.Error("the name changes")
 	}
 }

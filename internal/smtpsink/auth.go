@@ -65,7 +65,7 @@ func (x *session) scram(cmd, initial string, ask func(string) (string, bool)) bo
 		if err != nil {
 			return scram.StoredCredentials{}, err
 		}
-		return client.GetStoredCredentials(scram.KeyFactors{Salt: "salt", Iters: 4096}), nil
+		return client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt", Iters: 4096})
 	})
 	if err != nil {
 		return x.say(cmd, "454 4.7.0 "+err.Error())

@@ -369,9 +369,9 @@ func (x *session) readNaive() (string, error) {
 		}
 		b = append(b, c)
 		switch c {
-		case 0:
 		default:
 			line = append(line, c)
+		case 0:
 		case '\r', '\n':
 			if string(line) == "." {
 				if c == '\r' {

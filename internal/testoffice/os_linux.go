@@ -9,17 +9,14 @@ import (
 // attributes ends a process with the thread that started it.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
-// held keeps the program open until this process ends.
-var held *os.File
-
 // keep removes dir at once and returns a path at which the program can be run as
-// long as this process lives, so that nothing is left behind however it ends.
+// long as this process lives, so that nothing is left behind however it ends. The
+// descriptor is a bare one: an os.File would be closed when nobody holds it.
 func keep(dir, path string) (string, error) {
 	defer os.RemoveAll(dir)
-	f, err := os.Open(path)
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		return "", fmt.Errorf("testoffice: %w", err)
+		return "", fmt.Errorf("testoffice: %s: %w", path, err)
 	}
-	held = f
-	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()), nil
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd), nil
 }
