@@ -236,6 +236,33 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestAContextThatIsDoneLeavesNothingOpen(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := config()
+		c.SMTP = server.Listen{Listener: ln}
+		c.IMAP = at("127.0.0.1:0")
+		s, err := server.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		for _, a := range []net.Addr{ln.Addr(), s.Addr(server.IMAP)} {
+			if nc, err := net.Dial("tcp", a.String()); err == nil {
+				nc.Close()
+				t.Fatalf("%v is still open", a)
+			}
+		}
+	}
+}
+
 // stuck is a Transport that waits.
 type stuck struct{ begun, goOn chan struct{} }
 
