@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/mailkeel/mailkeel/internal/openrelay"
 	"github.com/mailkeel/mailkeel/mailtest"
 )
 
@@ -155,6 +156,7 @@ func TestAConversation(t *testing.T) {
 			t.Errorf("mail to %s was accepted", a)
 		}
 	}
+	openrelay.Check(t, openrelay.Probe{Addr: mx, Local: to, Hostname: "desk.test"})
 	if _, code := post("/tickets", url.Values{"email": {"nobody"}}); code != http.StatusBadRequest {
 		t.Errorf("a bad address: %d", code)
 	}

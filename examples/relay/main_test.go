@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/mailkeel/mailkeel/internal/openrelay"
 	"github.com/mailkeel/mailkeel/mailtest"
 )
 
@@ -121,10 +122,12 @@ func TestTrustedAndAuthenticatedMailIsRelayed(t *testing.T) {
 }
 
 func TestOthersMayNotEvenTry(t *testing.T) {
-	near, _ := start(t, "-trusted", "192.0.2.0/24", "-relay", "127.0.0.1:1")
+	near, users := start(t, "-trusted", "192.0.2.0/24", "-relay", "127.0.0.1:1", "-account", "ann@office.test:pw-of-ann")
 	if err := send(near, nil, "eve@example.net", "zoe@example.test"); err == nil || !strings.Contains(err.Error(), "not for you") {
 		t.Errorf("an untrusted peer: %v", err)
 	}
+	openrelay.Check(t, openrelay.Probe{Addr: near, Local: "ann@office.test", Hostname: "localhost"})
+	openrelay.Check(t, openrelay.Probe{Addr: users, Local: "ann@office.test", Hostname: "localhost"})
 }
 
 func TestBadArguments(t *testing.T) {
