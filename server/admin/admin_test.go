@@ -368,6 +368,26 @@ func TestCheckFindsDamage(t *testing.T) {
 	if err := json.Unmarshal([]byte(last), &sum); err != nil || sum.Problems != 3 || sum.Messages != 2 || sum.Items != 1 {
 		t.Errorf("%v: %s", err, last)
 	}
+	// A message that nothing else knows of.
+	err = r.Store.Backend.Update(t.Context(), func(tx store.Tx) error {
+		if _, err := tx.Accounts(acc.ID); err != nil {
+			return err
+		}
+		for mb, err := range tx.Mailboxes(acc.ID, store.Since{}) {
+			if err != nil {
+				return err
+			}
+			ms := []store.Message{{Account: acc.ID, Mailbox: mb.ID, UID: 99, ModSeq: 1000, Blob: lone}}
+			if err := tx.PutMessages(ms); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.expect("check", 1, "order: ann@x.test INBOX UID 99: after UID 2, with UIDNEXT 3", "row missing: ann@x.test INBOX UID 99")
 	r.Damage = func(context.Context) ([]string, error) { return []string{"page 7 is torn"}, nil }
 	r.expect("check", 1, "damage: database: page 7 is torn")
 }

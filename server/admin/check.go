@@ -6,13 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
-	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/queue"
-	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
 )
 
@@ -113,140 +109,6 @@ type named struct {
 	where string
 	ref   blob.Ref
 	size  int64 // of the blob; negative if the row does not say
-}
-
-// checkAccount compares the rows of an account with each other in one snapshot,
-// and then the blobs with the rows.
-func (c *checking) checkAccount(ctx context.Context, id mailkeel.AccountID, address string) error {
-	type problem struct{ what, where, text string }
-	var problems []problem
-	var blobs []named
-	var sum Summary
-	err := c.Store.Backend.View(ctx, func(tx store.Tx) error {
-		problems, blobs, sum = nil, nil, c.sum
-		say := func(what, where, format string, args ...any) {
-			problems = append(problems, problem{what, where, fmt.Sprintf(format, args...)})
-		}
-		accs, err := tx.Accounts(id)
-		if err != nil {
-			return err
-		}
-		acc := accs[0]
-		var total counts
-		boxes := 0
-		seen := map[store.MessageID]string{}
-		for mb, err := range tx.Mailboxes(id, store.Since{}) {
-			if err != nil {
-				return err
-			}
-			sum.Mailboxes++
-			where := address + " " + mb.Name
-			var n counts
-			if mb.ModSeq > acc.ModSeq || mb.UIDValidity > acc.LastUIDValidity {
-				say("order", where, "MODSEQ %d or UIDVALIDITY %d is beyond the account's %d and %d", mb.ModSeq, mb.UIDValidity, acc.ModSeq, acc.LastUIDValidity)
-			}
-			last := store.UID(0)
-			q := store.Query{Since: store.Since{Tombstones: true}}
-			for m, err := range tx.Messages(mb.ID, q) {
-				if err != nil {
-					return err
-				}
-				here := fmt.Sprintf("%s UID %d", where, m.UID)
-				if m.UID <= last || m.UID >= mb.UIDNext || m.ModSeq > mb.ModSeq {
-					say("order", here, "after UID %d, with UIDNEXT %d; MODSEQ %d, the mailbox has %d", last, mb.UIDNext, m.ModSeq, mb.ModSeq)
-				}
-				last = m.UID
-				if m.Expunged {
-					if !m.Moved && m.KeepUntil.After(c.now()) {
-						blobs = append(blobs, named{here + " (expunged)", m.Blob, -1})
-					}
-					continue
-				}
-				sum.Messages++
-				if other, ok := seen[m.ID]; ok {
-					say("twice", here, "the message is at %s too", other)
-				}
-				seen[m.ID] = here
-				n.add(&m)
-				prefix, err := prefixLen(tx, m)
-				if errors.Is(err, store.ErrNotFound) {
-					say("row missing", here, "the row with the header fields added here is missing")
-				} else if err != nil {
-					return err
-				}
-				blobs = append(blobs, named{here, m.Blob, m.Size - prefix})
-			}
-			if said := (counts{mb.Messages, mb.Unseen, mb.Marked, mb.Bytes}); said != n {
-				say("counter", where, "the mailbox says %v; there are %v", said, n)
-			}
-			boxes++
-			total.messages += n.messages
-			total.bytes += n.bytes
-		}
-		if acc.Bytes != total.bytes || acc.Messages != total.messages || acc.Mailboxes != boxes {
-			say("counter", address, "the account says %d mailboxes, %d messages, %d bytes; there are %d, %d, %d",
-				acc.Mailboxes, acc.Messages, acc.Bytes, boxes, total.messages, total.bytes)
-		}
-		for o, err := range tx.Objects(id, store.ObjectQuery{}) {
-			if err != nil {
-				return err
-			}
-			sum.Objects++
-			where := fmt.Sprintf("%s object %s %s", address, o.Kind, o.ID)
-			if o.ModSeq > acc.ModSeq {
-				say("order", where, "MODSEQ %d, the account has %d", o.ModSeq, acc.ModSeq)
-			}
-			if o.Blob != "" {
-				blobs = append(blobs, named{where, o.Blob, -1})
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	sum.Problems = c.sum.Problems
-	c.sum = sum
-	for _, p := range problems {
-		if err := c.found(p.what, p.where, "%s", p.text); err != nil {
-			return err
-		}
-	}
-	for _, n := range blobs {
-		if err := c.checkNamed(ctx, n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// counts are those of a mailbox.
-type counts struct {
-	messages, unseen, marked int
-	bytes                    int64
-}
-
-func (n counts) String() string {
-	return fmt.Sprintf("%d messages, %d unseen, %d marked, %d bytes", n.messages, n.unseen, n.marked, n.bytes)
-}
-
-func (n *counts) add(m *store.Message) {
-	n.messages++
-	n.bytes += m.Size
-	if !slices.ContainsFunc(m.Flags, func(f string) bool { return strings.EqualFold(f, `\Seen`) }) {
-		n.unseen++
-	}
-	if slices.ContainsFunc(m.Flags, func(f string) bool { return strings.EqualFold(f, `\Deleted`) }) {
-		n.marked++
-	}
-}
-
-// prefixLen is the length of what stands before the blob of a message.
-func prefixLen(tx store.Tx, m store.Message) (int64, error) {
-	for cold, err := range tx.Cold(m.Account, m.ID) {
-		return int64(len(cold.Prefix)), err
-	}
-	return 0, store.ErrNotFound
 }
 
 // checkNamed looks for a blob that a row names.
