@@ -293,6 +293,25 @@ func TestCommandsWithAndWithoutAServer(t *testing.T) {
 	fails(t, 2, `"dance"`, "-dir", dir, "dance")
 }
 
+func TestAStartDoesNotUndoChanges(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	args := []string{"-hostname", "mx.Bücher.test", "-domain", "Bücher.test", "-account", "ann@bücher.test:secret-of-ann"}
+	o := start(t, dir, args...)
+	o.do(0, "domain set -catch-all ann@xn--bcher-kva.test xn--bcher-kva.test")
+	o.do(0, "account set -password another-secret -quota 1M ann@xn--bcher-kva.test")
+	o.stop()
+	o = start(t, dir, args...)
+	if out := o.do(0, "domain list -json"); out != `{"name":"xn--bcher-kva.test","catch_all":"ann@xn--bcher-kva.test"}`+"\n" {
+		t.Error(out)
+	}
+	if out := o.do(0, "account list -json"); strings.Count(out, "\n") != 1 || !strings.Contains(out, `"quota":1048576`) {
+		t.Error(out)
+	}
+	if n := len(o.inbox("ann@xn--bcher-kva.test", "another-secret")); n != 0 {
+		t.Errorf("%d messages", n)
+	}
+}
+
 func TestWhatIsRefusedAtTheStart(t *testing.T) {
 	dir := func() string { return filepath.Join(t.TempDir(), "data") }
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
@@ -313,6 +332,7 @@ func TestWhatIsRefusedAtTheStart(t *testing.T) {
 		{1, "cannot open smtp", []string{"-smtp", busy.Addr().String()}},
 		{1, "no such file", []string{"-cert", "/nowhere/cert", "-key", "/nowhere/key"}},
 		{1, "-account ann@x.test", []string{"-account", "ann@x.test:pw"}},
+		{1, "-hostname", []string{"-hostname", "not a name"}},
 		{1, "-domain", []string{"-domain", "not a domain"}},
 		{2, "-cert and -key", []string{"-cert", "x"}},
 		{2, "choose one", []string{"-relay", "x:25", "-direct"}},

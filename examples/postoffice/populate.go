@@ -43,14 +43,18 @@ func (o *options) populate(ctx context.Context, home *embedded.Home) ([]string, 
 	}
 	var names []string
 	for _, d := range domains {
-		if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, d) }) {
+		name, err := accounts.CanonicalDomain(d)
+		if err != nil {
+			return nil, fmt.Errorf("-domain %s: %w", d, err)
+		}
+		if slices.Contains(names, name) {
 			continue
 		}
-		names = append(names, d)
-		if slices.ContainsFunc(have, func(h accounts.Domain) bool { return strings.EqualFold(h.Name, d) }) {
-			continue
+		names = append(names, name)
+		if slices.ContainsFunc(have, func(h accounts.Domain) bool { return h.Name == name }) {
+			continue // with the catch-all that it has
 		}
-		if err := home.Accounts.PutDomain(ctx, accounts.Domain{Name: d}); err != nil {
+		if err := home.Accounts.PutDomain(ctx, accounts.Domain{Name: name}); err != nil {
 			return nil, fmt.Errorf("-domain %s: %w", d, err)
 		}
 	}
@@ -65,7 +69,7 @@ func (o *options) populate(ctx context.Context, home *embedded.Home) ([]string, 
 		}
 	}
 	for _, h := range have {
-		if !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, h.Name) }) {
+		if !slices.Contains(names, h.Name) {
 			names = append(names, h.Name)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/server"
 	"github.com/mailkeel/mailkeel/server/embedded"
 )
@@ -46,6 +47,9 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 	}
 	if o.hostname == "" {
 		o.hostname = hostname(domains[0])
+	}
+	if o.hostname, err = accounts.CanonicalDomain(o.hostname); err != nil {
+		return nil, fmt.Errorf("-hostname: %w", err)
 	}
 	c := server.Config{
 		Hostname:    o.hostname,
