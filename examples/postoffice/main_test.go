@@ -245,11 +245,19 @@ func TestFirstRun(t *testing.T) {
 	if strings.Contains(o.out, password) {
 		t.Error("it prints a password that does not hold any more")
 	}
+	o.do(0, "account add ann@example.test")
 	o.do(0, "account delete demo@example.test")
 	o.stop()
 	o = start(t, dir)
-	if out := o.do(0, "account list"); !strings.Contains(out, "no accounts") || !strings.Contains(o.out, "account add") {
+	if out := o.do(0, "account list"); strings.Contains(out, "demo@") || !strings.Contains(o.out, "account add") {
 		t.Errorf("after it was deleted:\n%s%s", out, o.out)
+	}
+	// Where there is nobody it comes back: so does it after a first start that
+	// was cut short.
+	o.do(0, "account delete ann@example.test")
+	o.stop()
+	if o = start(t, dir); !strings.Contains(o.out, password) {
+		t.Errorf("nobody is there:\n%s", o.out)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/mailkeel/mailkeel/server/embedded"
 )
 
-// The demo account of a first start without -domain and -account. Its password
-// lies in the directory under the name demoSecret.
+// The demo account of a start without -domain and -account where there is no
+// other. Its password lies in the directory under the name demoSecret.
 const (
 	demoDomain  = "example.test"
 	demoAddress = "demo@" + demoDomain
@@ -29,7 +29,11 @@ func (o *options) populate(ctx context.Context, home *embedded.Home) ([]string, 
 		return nil, err
 	}
 	domains, people := slices.Clone(o.domains), slices.Clone(o.accounts)
-	if len(have) == 0 && len(domains) == 0 && len(people) == 0 {
+	demo, err := o.wantsDemo(ctx, home, have)
+	if err != nil {
+		return nil, err
+	}
+	if demo {
 		pw, err := home.Secret(demoSecret, func() []byte { return []byte(admin.NewPassword() + "\n") })
 		if err != nil {
 			return nil, err
@@ -74,6 +78,18 @@ func (o *options) populate(ctx context.Context, home *embedded.Home) ([]string, 
 		}
 	}
 	return names, nil
+}
+
+// wantsDemo reports whether there is nobody here and nobody was asked for, as on a
+// first start, also one that was cut short.
+func (o *options) wantsDemo(ctx context.Context, home *embedded.Home, have []accounts.Domain) (bool, error) {
+	if len(o.domains) > 0 || len(o.accounts) > 0 || slices.ContainsFunc(have, func(d accounts.Domain) bool { return d.Name != demoDomain }) {
+		return false, nil
+	}
+	for _, err := range home.Accounts.Accounts(ctx, "") {
+		return false, err
+	}
+	return true, nil
 }
 
 // demoPassword returns that of the demo account, or "" if there is no such account
