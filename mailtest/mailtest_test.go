@@ -283,3 +283,30 @@ func (c content) Size() int64 { return int64(len(c)) }
 func (c content) Open(context.Context) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader(string(c))), nil
 }
+
+// TestGuessesCountAcrossDoors is T9: the limit on guesses is one for all doors.
+func TestGuessesCountAcrossDoors(t *testing.T) {
+	srv := mailtest.New(t)
+	srv.Account("ann@example.test", "secret")
+	srv.Account("bob@example.test", "hidden")
+	for i := range 12 {
+		c, err := imapclient.DialInsecure(srv.IMAPAddr(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Login("ann@example.test", fmt.Sprint("guess ", i)).Wait(); err == nil {
+			t.Fatal("a guess was right")
+		}
+		c.Close()
+	}
+	try := func(user, password string) error {
+		auth := plain{smtp.PlainAuth("", user, password, mailtest.Hostname)}
+		return trySend(srv.SubmissionAddr(), srv.ClientTLS(), auth, user, []string{"bob@example.test"}, "From: "+user+"\r\n\r\n")
+	}
+	if err := try("ann@example.test", "secret"); err == nil {
+		t.Error("after so many guesses the next was looked at")
+	}
+	if err := try("bob@example.test", "hidden"); err != nil {
+		t.Errorf("guesses for ann shut bob out: %v", err)
+	}
+}
