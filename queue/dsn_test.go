@@ -319,3 +319,26 @@ func FuzzReport(f *testing.F) {
 		}
 	})
 }
+
+// TestWordsForEveryStatus: whatever the code, there is a sentence that fits a line.
+func TestWordsForEveryStatus(t *testing.T) {
+	for class := 4; class <= 5; class++ {
+		for subject := range 9 {
+			for detail := range 40 {
+				e := &mailkeel.Error{Code: class * 100, Enhanced: [3]int{class, subject, detail}, Err: &mailkeel.Error{Code: 450}}
+				lines := explain(e, "y.test")
+				if len(lines) == 0 {
+					t.Errorf("%v: no words", e.Enhanced)
+				}
+				for _, s := range lines {
+					if len(s) > 74 || strings.TrimSpace(s) == "" {
+						t.Errorf("%v: %q", e.Enhanced, s)
+					}
+				}
+				if last := lines[len(lines)-1]; !strings.HasSuffix(last, ".") {
+					t.Errorf("%v: %q", e.Enhanced, last)
+				}
+			}
+		}
+	}
+}

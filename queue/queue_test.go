@@ -16,6 +16,7 @@ import (
 	"github.com/mailkeel/mailkeel/internal/testclock"
 	"github.com/mailkeel/mailkeel/queue"
 	"github.com/mailkeel/mailkeel/queue/memqueue"
+	"github.com/mailkeel/mailkeel/store/blob"
 	"github.com/mailkeel/mailkeel/store/blob/memblob"
 )
 
@@ -416,3 +417,88 @@ func BenchmarkThrough(b *testing.B) {
 
 // plain hides the optional powers of a backend.
 type plain struct{ queue.Backend }
+
+// TestStopAndGo: however often Run ends while mail comes in, each message is
+// delivered once.
+func TestStopAndGo(t *testing.T) {
+	var mu sync.Mutex
+	times := map[string]int{}
+	q := &queue.Queue{Backend: &memqueue.Backend{}, Blobs: &memblob.Store{}, Sole: true,
+		Next: mailkeel.HandlerFunc(func(_ context.Context, env *mailkeel.Envelope, _ mailkeel.Content) error {
+			mu.Lock()
+			defer mu.Unlock()
+			times[env.ID]++
+			return nil
+		})}
+	const rounds, each = 30, 40
+	for i := range rounds {
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- q.Run(ctx) }()
+		var wg sync.WaitGroup
+		for j := range each {
+			wg.Go(func() {
+				if j == each/2 {
+					stop()
+				}
+				env := &mailkeel.Envelope{ID: fmt.Sprint(i, ".", j), Rcpts: []mailkeel.Recipient{{Addr: fmt.Sprintf("bob@y%d.test", j%7)}}}
+				if r := mailkeel.Deliver(t.Context(), q, env, message)[0]; r.Err != nil {
+					t.Error(r.Err)
+				}
+			})
+		}
+		wg.Wait()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	start(t, q)
+	settled(t, q)
+	if len(times) != rounds*each {
+		t.Errorf("%d messages arrived, want %d", len(times), rounds*each)
+	}
+	for id, n := range times {
+		if n != 1 {
+			t.Errorf("%s was delivered %d times", id, n)
+		}
+	}
+}
+
+// TestSweepKeepsWhatIsQueued: the queue is a holder of its blobs.
+func TestSweepKeepsWhatIsQueued(t *testing.T) {
+	clock := &testclock.Clock{}
+	blobs := &memblob.Store{Clock: clock}
+	q := &queue.Queue{Backend: &memqueue.Backend{}, Blobs: blobs, Clock: clock}
+	env := &mailkeel.Envelope{ID: "m", Rcpts: []mailkeel.Recipient{{Addr: "bob@y.test"}}}
+	mailkeel.Deliver(t.Context(), q, env, message)
+	sweep := func(want int) {
+		t.Helper()
+		n, err := blob.Sweep(t.Context(), blobs, clock.Now().Add(48*time.Hour), time.Hour, q)
+		if n != want || err != nil {
+			t.Errorf("swept %d, %v, want %d", n, err, want)
+		}
+	}
+	sweep(0)
+	if _, err := q.Drop(t.Context(), "m/0"); err != nil {
+		t.Error(err)
+	}
+	sweep(1)
+}
+
+// full says no at RCPT.
+type full struct{ mailkeel.Transport }
+
+func (full) Verify(context.Context, *mailkeel.Envelope, mailkeel.Recipient, int64) error {
+	return &mailkeel.Error{Code: 452}
+}
+
+func TestInlineAsksFirst(t *testing.T) {
+	in := &queue.Inline{First: full{}, Queue: &queue.Queue{}}
+	if err := in.Verify(t.Context(), nil, mailkeel.Recipient{Account: "a"}, 0); err == nil {
+		t.Error("First was not asked about a local recipient")
+	}
+	if err := in.Verify(t.Context(), nil, mailkeel.Recipient{}, 0); err != nil {
+		t.Errorf("First was asked about another: %v", err)
+	}
+}
