@@ -19,6 +19,7 @@ import (
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/mailtest"
 	"github.com/mailkeel/mailkeel/server"
+	"github.com/mailkeel/mailkeel/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -308,5 +309,40 @@ func TestGuessesCountAcrossDoors(t *testing.T) {
 	}
 	if err := try("bob@example.test", "hidden"); err != nil {
 		t.Errorf("guesses for ann shut bob out: %v", err)
+	}
+}
+
+// Mail programs find the mailboxes that they look for.
+func TestUsualMailboxes(t *testing.T) {
+	for want, edit := range map[string]func(*server.Config){
+		`INBOX Archive\Archive Drafts\Drafts Junk\Junk Sent\Sent Trash\Trash`: func(*server.Config) {},
+		`INBOX Gesendet\Sent`: func(c *server.Config) { c.Mailboxes = []store.InitialMailbox{{Name: "Gesendet", Role: "sent"}} },
+		`INBOX`:               func(c *server.Config) { c.Mailboxes = []store.InitialMailbox{} },
+	} {
+		srv := mailtest.New(t, edit)
+		srv.Account("ann@example.test", "secret")
+		c, err := imapclient.DialInsecure(srv.IMAPAddr(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.Login("ann@example.test", "secret").Wait(); err != nil {
+			t.Fatal(err)
+		}
+		list, err := c.List("", "*", &imap.ListOptions{ReturnSpecialUse: true}).Collect()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, m := range list {
+			name := m.Mailbox
+			for _, a := range m.Attrs {
+				name += string(a)
+			}
+			got = append(got, name)
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("ann has %s, want %s", got, want)
+		}
 	}
 }

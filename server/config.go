@@ -78,6 +78,9 @@ type Config struct {
 	// PerDay is how many recipients an account may write to in a day; zero
 	// means 2,000.
 	PerDay int
+	// Mailboxes is what new accounts have beside INBOX; nil means Drafts, Sent,
+	// Junk, Trash and Archive with these roles, and an empty list none.
+	Mailboxes []store.InitialMailbox
 	// Keep is for how long an expunged message can be restored; zero means not
 	// at all.
 	Keep time.Duration
@@ -135,6 +138,19 @@ func (c *Config) check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// usualMailboxes are what mail programs look for.
+var usualMailboxes = []store.InitialMailbox{
+	{Name: "Drafts", Role: "drafts"}, {Name: "Sent", Role: "sent"}, {Name: "Junk", Role: "junk"},
+	{Name: "Trash", Role: "trash"}, {Name: "Archive", Role: "archive"},
+}
+
+func (c *Config) mailboxes() []store.InitialMailbox {
+	if c.Mailboxes == nil {
+		return usualMailboxes
+	}
+	return c.Mailboxes
 }
 
 func (c *Config) grace() time.Duration { return cmp.Or(c.Grace, 10*time.Second) }

@@ -73,7 +73,7 @@ func New(c Config) (*Server, error) {
 		c.Auth = (&accounts.Limiter{KV: c.KV, Clock: c.Clock, Logger: c.Logger}).Wrap(c.Auth)
 	}
 
-	boxes := &store.Store{Backend: c.Store, Blobs: c.Blobs, Limit: c.limit, Keep: c.Keep, Clock: c.Clock, Logger: c.Logger}
+	boxes := &store.Store{Backend: c.Store, Blobs: c.Blobs, Limit: c.limit, Initial: c.mailboxes(), Keep: c.Keep, Clock: c.Clock, Logger: c.Logger}
 	var local mailkeel.Transport = &mailbox.Transport{Store: boxes}
 	if c.Local != nil {
 		local = c.Local(local)

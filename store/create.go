@@ -18,7 +18,7 @@ func found(mb *workBox, err error) (*workBox, error) {
 }
 
 // create makes a mailbox of a locked account, and those above it that are
-// missing. The name is clean.
+// missing; with INBOX what a new account begins with. The name is clean.
 func (w *work) create(id AccountID, name, role string) (*workBox, error) {
 	acc, err := w.account(id)
 	if err != nil {
@@ -50,6 +50,9 @@ func (w *work) create(id AccountID, name, role string) (*workBox, error) {
 	b := &workBox{Mailbox: mb}
 	w.boxes[mb.ID] = b
 	w.touch(b)
+	if name == inbox {
+		return b, w.begin(id)
+	}
 	return b, nil
 }
 
