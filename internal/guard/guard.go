@@ -115,7 +115,7 @@ func (g *Guard) Stopping() bool { return g.stopping.Load() }
 // rest as Close does and returns the error of ctx.
 func (g *Guard) Shutdown(ctx context.Context) error {
 	for _, c := range g.stop() {
-		c.farewell(true)
+		g.wg.Go(func() { c.farewell(true) }) // who does not read it keeps nobody waiting
 	}
 	done := make(chan struct{})
 	go func() {

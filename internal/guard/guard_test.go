@@ -293,6 +293,37 @@ func TestShutdownForcesWhenTimeIsUp(t *testing.T) {
 	})
 }
 
+// A peer that reads nothing must not keep the others from their farewell, nor
+// Shutdown from heeding its context.
+func TestShutdownDoesNotWaitForADeafPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &guard.Guard{}
+		ln := serve(t, g, nil, echo)
+		for i := range 20 { // whichever is told first
+			ln.dial(fmt.Sprintf("192.0.2.1:%d", i+1))
+		}
+		polite, _ := ln.dial("192.0.2.2:2")
+		synctest.Wait()
+		heard := make(chan time.Duration, 1)
+		begin := time.Now()
+		go func() {
+			io.ReadAll(polite)
+			heard <- time.Since(begin)
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := g.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || g.Conns() != 0 {
+			t.Error(err, g.Conns())
+		}
+		if took := time.Since(begin); took != 10*time.Second {
+			t.Errorf("took %v", took)
+		}
+		if after := <-heard; after != 0 {
+			t.Errorf("the one that reads was told after %v", after)
+		}
+	})
+}
+
 func TestCloseCancelsContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &guard.Guard{}
