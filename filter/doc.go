@@ -33,6 +33,11 @@
 //	Rewrite  -     -       yes             -        another recipient in place of this one
 //	Rcpts    -     -       -               yes      Refuse, Discard, Junk, Score and Prefix for one
 //
+// Where an answer is for several recipients, as in SMTP, a temporary Refuse for one
+// holds for all. A permanent one does not: the others get the message, and the
+// sender a bounce, as the queue's policy allows. To spare forged senders that, use
+// Discard or Junk for one recipient.
+//
 // What Conn and Sender think of a connection holds for each of its messages. A
 // Discard is for what must not be told apart from success; to lose mail silently
 // is rarely right.

@@ -68,56 +68,7 @@ func (tx *transaction) finish(info blob.Info) ([]mailkeel.Result, error) {
 	}
 	body = body.with(slices.Concat(tx.results(), v.Prefix))
 
-	env := tx.env
-	env.Rcpts = slices.Clone(env.Rcpts)
-	results := make([]mailkeel.Result, len(env.Rcpts))
-	groups := map[string][]int{} // by what stands before the content
-	var order []string
-	refused := 0
-	for i := range env.Rcpts {
-		one := v.Rcpts[i]
-		env.Rcpts[i].Junk = env.Rcpts[i].Junk || tx.verdict.Junk || one.Junk
-		switch {
-		case one.Refuse != nil:
-			results[i].Err = one.Refuse
-			refused++
-			continue
-		case one.Discard || tx.drop[i]:
-			continue
-		}
-		p := string(one.Prefix)
-		if groups[p] == nil {
-			order = append(order, p)
-		}
-		groups[p] = append(groups[p], i)
-	}
-	if refused > 0 && refused < len(results) && !s.LMTP {
-		// There is one answer for all, and a bounce would go to whoever was
-		// forged: what a filter refuses for some is dropped for those.
-		for i := range results {
-			if results[i].Err != nil {
-				log.Warn("smtp: dropped for one recipient", "rcpt", env.Rcpts[i].Addr, "err", results[i].Err)
-				results[i].Err = nil
-			}
-		}
-	}
-	ctx, cancel := c.context()
-	defer cancel()
-	for _, p := range order {
-		at := groups[p]
-		rcpts := make([]mailkeel.Recipient, len(at))
-		for j, i := range at {
-			rcpts[j] = env.Rcpts[i]
-		}
-		for j, r := range mailkeel.Deliver(ctx, s.Next, env.Only(rcpts...), body.with([]byte(p))) {
-			results[at[j]] = r
-		}
-	}
-	for i, r := range results {
-		if r.Err != nil {
-			log.Warn("smtp: not delivered", "rcpt", env.Rcpts[i].Addr, "err", r.Err)
-		}
-	}
+	results := tx.distribute(v, body, log)
 	log.Info("smtp: message received", "why", tx.verdict.Why)
 	return results, nil
 }
