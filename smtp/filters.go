@@ -40,8 +40,8 @@ func (c *conn) connected() *mailkeel.Error {
 	return c.verdict.Refuse
 }
 
-// judge asks the filters about a stage of the transaction and adds what they say
-// to what was said before.
+// judge asks the filters about a stage of the transaction. What they say of a
+// recipient counts once that was accepted, and the rest at once.
 func (tx *transaction) judge(stage filter.Stage, rcpt *mailkeel.Recipient, content mailkeel.Content) filter.Verdict {
 	c := tx.c
 	if c.chain == nil {
@@ -50,6 +50,18 @@ func (tx *transaction) judge(stage filter.Stage, rcpt *mailkeel.Recipient, conte
 	ctx, cancel := c.context()
 	defer cancel()
 	v := c.chain.Run(ctx, stage, tx.seen(rcpt, content))
+	if stage != filter.Rcpt {
+		tx.note(v)
+		sum := &tx.verdict
+		sum.Discard = sum.Discard || v.Discard
+		sum.Junk = sum.Junk || v.Junk
+		sum.Refuse = v.Refuse
+	}
+	return v
+}
+
+// note adds what filters found to what they found before.
+func (tx *transaction) note(v filter.Verdict) {
 	sum := &tx.verdict
 	sum.Score += v.Score
 	sum.Results = slices.Concat(sum.Results, v.Results)
@@ -58,12 +70,6 @@ func (tx *transaction) judge(stage filter.Stage, rcpt *mailkeel.Recipient, conte
 		sum.Why += "; "
 	}
 	sum.Why += v.Why
-	if stage != filter.Rcpt { // there it is about one
-		sum.Discard = sum.Discard || v.Discard
-		sum.Junk = sum.Junk || v.Junk
-		sum.Refuse = v.Refuse
-	}
-	return v
 }
 
 // seen is what filters see. They may keep it, so it is not changed later.

@@ -344,3 +344,41 @@ func TestSessionFilters(t *testing.T) {
 		t.Errorf("%d opened, %d closed", s.open, s.closed)
 	}
 }
+
+// What filters think of a recipient that was refused is no part of the message.
+func TestRefusedRecipientsLeaveNoTrace(t *testing.T) {
+	s, r := newSpy(t, nil)
+	s.set(filter.Rcpt, func(t *filter.Transaction) filter.Verdict {
+		v := filter.Verdict{Score: 1, Why: "about " + t.Rcpt.Addr, Prefix: []byte("X-About: " + t.Rcpt.Addr + "\r\n")}
+		if t.Rcpt.Account != "a1" {
+			v.Score, v.Refuse = 10, errNever
+		}
+		return v
+	})
+	p := dial(t, r.addr).hello().do("MAIL FROM:<zoe@example.net>", "250", "RCPT TO:<bob@example.org>", "550", "RCPT TO:<ann@example.org>", "250", "DATA", "354")
+	p.send("Subject: x\r\n\r\n.\r\n")
+	p.want("250")
+	m := r.sink.all()[0]
+	if strings.Contains(m.data, "bob") || !strings.Contains(m.data, "X-About: ann@example.org\r\n") || !strings.Contains(m.data, "score=1.0") || m.env.Rcpts[0].Junk {
+		t.Errorf("got %+v\n%s", m.env.Rcpts, m.data)
+	}
+}
+
+// What filters find of recipients counts as memory of the envelope.
+func TestFindingsAreBounded(t *testing.T) {
+	s, r := newSpy(t, nil)
+	s.set(filter.Rcpt, func(*filter.Transaction) filter.Verdict {
+		return filter.Verdict{Prefix: []byte("X-Long: " + strings.Repeat("x", 900) + "\r\n")}
+	})
+	p := dial(t, r.addr).hello().do("MAIL FROM:<zoe@example.net>", "250")
+	for i := range 1000 {
+		p.send(fmt.Sprintf("RCPT TO:<ann+%d@example.org>\r\n", i))
+		if got := p.reply(); strings.HasPrefix(got, "452 4.5.3") {
+			if i < 100 {
+				t.Errorf("only %d recipients", i)
+			}
+			return
+		}
+	}
+	t.Error("a megabyte of header fields")
+}

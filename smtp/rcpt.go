@@ -21,6 +21,7 @@ const (
 	// which a client must begin another message.
 	maxEnvelope = 200 << 10
 	rcptCost    = 168 // of a recipient, without its strings
+	resultCost  = 128 // of what a filter found
 )
 
 // rcptOK is a yes in the form of an error: then the engine does not keep a copy of
@@ -99,7 +100,7 @@ func (s *session) rcpt(tx *transaction, o *gosmtp.RcptOptions) error {
 	if len(rs) > maxTargets {
 		return no(452, [3]int{4, 5, 3}, "too many recipients in a group")
 	}
-	cost := 0
+	cost := len(v.Prefix) + len(v.Why) + resultCost*len(v.Results)
 	for _, r := range rs {
 		cost += rcptCost + len(r.Addr) + len(r.Given) + len(r.Orcpt) + len(r.Mailbox)
 	}
@@ -111,6 +112,7 @@ func (s *session) rcpt(tx *transaction, o *gosmtp.RcptOptions) error {
 		return err
 	}
 	tx.bytes += cost
+	tx.note(v)
 	tx.env.UTF8 = tx.env.UTF8 || !m.ASCII()
 	tx.add(to, rs, v)
 	return nil
