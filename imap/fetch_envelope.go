@@ -14,17 +14,24 @@ func (w *writer) envelope(v *message.Envelope) {
 		replyTo = v.From
 	}
 	w.byte('(')
-	w.nstring(v.Date)
+	text := func(s string, which message.Texts) {
+		if v.Empty&which != 0 {
+			w.string("") // NIL is for those that are not there
+		} else {
+			w.nstring(s)
+		}
+	}
+	text(v.Date, message.DateText)
 	w.sp()
-	w.nstring(v.Subject)
+	text(v.Subject, message.SubjectText)
 	for _, list := range [...][]message.Address{v.From, sender, replyTo, v.To, v.Cc, v.Bcc} {
 		w.sp()
 		w.addresses(list)
 	}
 	w.sp()
-	w.nstring(v.InReplyTo)
+	text(v.InReplyTo, message.InReplyToText)
 	w.sp()
-	w.nstring(v.MessageID)
+	text(v.MessageID, message.MessageIDText)
 	w.byte(')')
 }
 

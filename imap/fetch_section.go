@@ -121,16 +121,7 @@ func (c *conn) writeExtent(e *entry, x extent, binary bool) error {
 		return err
 	}
 	defer rc.Close()
-	c.w.announce(x.n, binary)
-	return c.w.copy(rc, x.n)
-}
-
-func (w *writer) announce(n int64, binary bool) {
-	if binary {
-		w.literal8(n)
-	} else {
-		w.literal(n)
-	}
+	return c.w.stream(rc, x.n, binary)
 }
 
 // maxHeld is how much of a section is held in memory while its size is not known.
@@ -160,8 +151,7 @@ func (c *conn) writeDerived(partial *imap.SectionPartial, binary bool, open func
 		c.w.string("")
 		return nil
 	case x.off+x.n <= int64(len(held)):
-		c.w.announce(x.n, binary)
-		return c.w.copy(bytes.NewReader(held[x.off:x.off+x.n]), x.n)
+		return c.w.stream(bytes.NewReader(held[x.off:x.off+x.n]), x.n, binary)
 	}
 	if rc, err = open(); err != nil {
 		return err
@@ -170,8 +160,7 @@ func (c *conn) writeDerived(partial *imap.SectionPartial, binary bool, open func
 	if _, err := io.CopyN(io.Discard, rc, x.off); err != nil {
 		return err
 	}
-	c.w.announce(x.n, binary)
-	return c.w.copy(rc, x.n)
+	return c.w.stream(rc, x.n, binary)
 }
 
 // fieldFilter returns which fields HEADER.FIELDS and HEADER.FIELDS.NOT keep.

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -47,7 +48,7 @@ func (w *writer) leaf(p *message.Part, extended bool) {
 	w.sp()
 	w.string(subtype)
 	w.sp()
-	w.params(p.Params)
+	w.params(withCharset(p))
 	w.sp()
 	w.nstring(p.ID)
 	w.sp()
@@ -70,6 +71,15 @@ func (w *writer) leaf(p *message.Part, extended bool) {
 		w.sp()
 		w.nstring(p.MD5)
 	}
+}
+
+// withCharset returns the parameters of a leaf. Text that does not say so is in
+// US-ASCII (RFC 2045, 5.2), and clients are used to being told.
+func withCharset(p *message.Part) []message.Param {
+	if p.Type != "text" || slices.ContainsFunc(p.Params, func(a message.Param) bool { return a.Name == "charset" }) {
+		return p.Params
+	}
+	return append(slices.Clip(p.Params), message.Param{Name: "charset", Value: "us-ascii"})
 }
 
 // params writes parameters. A value that is not ASCII goes as RFC 2231 says to a

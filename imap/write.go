@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
@@ -198,6 +199,16 @@ func (w *writer) literal8(n int64) {
 	w.literal(n)
 }
 
+// stream writes n bytes of r as a literal, or if binary as a literal8.
+func (w *writer) stream(r io.Reader, n int64, binary bool) error {
+	if binary {
+		w.literal8(n)
+		return w.copy(r, n)
+	}
+	w.literal(n)
+	return w.copy(withoutNUL{r}, n)
+}
+
 // copy writes exactly n bytes of r, after literal announced them. If r has fewer
 // the connection cannot go on, and copy returns why.
 func (w *writer) copy(r io.Reader, n int64) error {
@@ -206,6 +217,21 @@ func (w *writer) copy(r io.Reader, n int64) error {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// withoutNUL makes 0x80 of NUL, which no literal may hold (RFC 9051, 4.3): so the
+// size stays what it is. Others do the same.
+type withoutNUL struct{ r io.Reader }
+
+func (z withoutNUL) Read(p []byte) (int, error) {
+	n, err := z.r.Read(p)
+	for b := p[:n]; ; {
+		i := bytes.IndexByte(b, 0)
+		if i < 0 {
+			return n, err
+		}
+		b[i], b = 0x80, b[i+1:]
+	}
 }
 
 // rawWriter is a writer as an io.Writer.

@@ -10,7 +10,7 @@ var ErrCorrupt = errors.New("message: corrupt encoding")
 
 // The form of what is kept in a row: a version, then numbers as varints and strings
 // with their length before them. Offsets are differences from the one before.
-const codecVersion = 1
+const codecVersion = 2
 
 type encoder struct {
 	b    []byte
@@ -55,6 +55,7 @@ func (e *encoder) envelope(v *Envelope) {
 	e.str(v.InReplyTo)
 	e.str(v.MessageID)
 	e.strs(v.References)
+	e.num(int(v.Empty))
 }
 
 func (e *encoder) part(p *Part) {
@@ -179,6 +180,7 @@ func (r *reader) envelope() (v Envelope) {
 	}
 	v.InReplyTo, v.MessageID = r.str(), r.str()
 	v.References = r.strs()
+	v.Empty = Texts(r.uint64())
 	return v
 }
 

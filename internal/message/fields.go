@@ -87,7 +87,9 @@ func fieldOf(name []byte) field {
 }
 
 // fields are the values of one header, unfolded. Of fields that occur twice the
-// first counts.
+// first counts; but those with addresses count all, so that nobody is hidden behind
+// another (From too: who checks one must not show the other). Their values are
+// parted by line ends.
 type fields struct {
 	seen  [nFields]bool
 	value [nFields][]byte
@@ -103,8 +105,11 @@ func (f *fields) reset() {
 // begin returns the field with this name if its value is wanted.
 func (f *fields) begin(name []byte, message bool) field {
 	id := fieldOf(bytes.TrimRight(name, " \t"))
-	if id == none || f.seen[id] || id >= date && !message {
+	if id == none || f.seen[id] && id < from || id >= date && !message {
 		return none
+	}
+	if f.seen[id] && len(f.value[id]) < maxList {
+		f.value[id] = append(f.value[id], '\n')
 	}
 	f.seen[id] = true
 	return id
@@ -210,7 +215,14 @@ func cut[T any](list []T, n int) []T {
 
 // envelope makes an Envelope of the header at hand.
 func (p *parser) envelope() *Envelope {
+	var empty Texts
+	for i, id := range [...]field{date, subject, inReplyTo, messageID} {
+		if p.seen[id] && p.get(id) == "" {
+			empty |= 1 << i
+		}
+	}
 	return &Envelope{
+		Empty:      empty,
 		Date:       p.text(p.get(date)),
 		Subject:    p.text(p.get(subject)),
 		MessageID:  p.text(p.get(messageID)),
@@ -229,7 +241,14 @@ func (p *parser) addresses(id field) []Address {
 	if len(p.value[id]) == 0 {
 		return nil
 	}
-	list := parseAddresses(p.get(id), &p.steps)
+	var list []Address
+	for line := range strings.SplitSeq(p.get(id), "\n") {
+		list = append(list, parseAddresses(line, &p.steps)...)
+		if len(list) > maxAddrs {
+			list = list[:maxAddrs]
+			break
+		}
+	}
 	for i, a := range list {
 		if p.kept -= len(a.Name) + len(a.Mailbox) + len(a.Host); p.kept < 0 {
 			p.kept = 0

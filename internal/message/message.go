@@ -31,7 +31,19 @@ type Envelope struct {
 	To, Cc, Bcc           []Address
 	InReplyTo, MessageID  string   // raw field values
 	References            []string // message IDs without < >, the first and the last 99 at most
+	// Empty are those texts whose field is there and says nothing.
+	Empty Texts
 }
+
+// Texts are some of the fields of an Envelope that are texts.
+type Texts uint8
+
+const (
+	DateText Texts = 1 << iota
+	SubjectText
+	InReplyToText
+	MessageIDText
+)
 
 // An Address is one of a list, in the form of RFC 9051, 7.5.2: a Host of ""
 // begins a group if Mailbox is its name, and ends it if that is "" too.

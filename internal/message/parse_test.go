@@ -26,17 +26,43 @@ References: <0@b>
  <1@b>
 Message-ID: <2@b>
 Subject: second
-To: not@b
+To: three@b
 
 `, "\n", "\r\n"))
 	want := Envelope{
 		Date: "Mon, 1 Jan 2024 00:00:00 +0000", Subject: "=?utf-8?q?a?= =?utf-8?q?b?=\tc",
 		From: []Address{{"A, B", "a", "b"}}, Sender: []Address{{"", "s", "b"}}, ReplyTo: []Address{{"", "r", "b"}},
-		To: []Address{{"One", "one", "b"}, {"", "two", "b"}}, Cc: []Address{{"", "g", ""}, {"", "x", "b"}, {}}, Bcc: []Address{{"", "h", "b"}},
+		To: []Address{{"One", "one", "b"}, {"", "two", "b"}, {"", "three", "b"}}, Cc: []Address{{"", "g", ""}, {"", "x", "b"}, {}}, Bcc: []Address{{"", "h", "b"}},
 		InReplyTo: "<1@b> (comment)", MessageID: "<2@b>", References: []string{"0@b", "1@b"},
 	}
 	if !reflect.DeepEqual(m.Envelope, want) {
 		t.Errorf(" got %+v\nwant %+v", m.Envelope, want)
+	}
+}
+
+// Each field counts alone, so that what one leaves open does not reach into the
+// next; a text that is empty is told from one that is missing.
+func TestFieldsThatAreThereTwiceOrEmpty(t *testing.T) {
+	m := parse(t, "To: \"a\r\nTo: b@c, g: d@e\r\nTo:\r\nTo: f@g (\r\nTo: h@i\r\nFrom: j@k\r\nFrom: l@m\r\nSubject: \r\nMessage-ID:\r\n\r\n")
+	var to []string
+	for _, a := range m.Envelope.To {
+		to = append(to, a.Mailbox+"@"+a.Host)
+	}
+	if got := strings.Join(to, " "); !strings.Contains(got, "b@c g@ d@e @ f@g") || !strings.HasSuffix(got, " h@i") {
+		t.Errorf("To: %s", got)
+	}
+	if got := m.Envelope.From; len(got) != 2 || got[1].Mailbox != "l" {
+		t.Errorf("From: %v", got)
+	}
+	if m.Envelope.Empty != SubjectText|MessageIDText {
+		t.Errorf("empty: %b", m.Envelope.Empty)
+	}
+	if e, err := DecodeEnvelope(EncodeEnvelope(&m.Envelope)); err != nil || !reflect.DeepEqual(e, m.Envelope) {
+		t.Errorf("%+v, %v", e, err)
+	}
+	m = parse(t, strings.Repeat("Cc: "+strings.Repeat("a@b,", 3000)+"\r\n", 20))
+	if n := len(m.Envelope.Cc); n > maxAddrs {
+		t.Errorf("%d addresses", n)
 	}
 }
 
