@@ -137,7 +137,11 @@ func (c *conn) log() *slog.Logger {
 	if c.s.Logger == nil {
 		return c.s.log()
 	}
-	return c.s.Logger.With("addr", c.g.Addr().String())
+	addr := "local" // a Unix socket
+	if a := c.g.Addr(); a.IsValid() {
+		addr = a.String()
+	}
+	return c.s.Logger.With("addr", addr)
 }
 
 func in(a netip.Addr, ps []netip.Prefix) bool {

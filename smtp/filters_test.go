@@ -260,6 +260,8 @@ func TestFiltersRewriteRecipients(t *testing.T) {
 		{"bob@example.org", "250", "bob@example.org<ann@example.org b2"},
 		{"both@example.org", "250", "ann@example.org< a1,bob@example.org<ann@example.org b2"},
 		{"else@elsewhere.example", "250", "else@elsewhere.example<ann@example.org "},
+		{"bob@example.org>\r\nRCPT TO:<x@elsewhere.example", "451 4.3.0", ""},
+		{"no address", "451 4.3.0", ""},
 		{"nobody@example.org", "550 5.1.1", ""},
 	} {
 		s.set(filter.Rcpt, func(t *filter.Transaction) filter.Verdict {
@@ -269,7 +271,8 @@ func TestFiltersRewriteRecipients(t *testing.T) {
 		})
 		p.do("MAIL FROM:<zoe@example.net>", "250", "RCPT TO:<ann@example.org>", tt.reply)
 		if tt.want == "" {
-			break
+			p.do("RSET", "250")
+			continue
 		}
 		p.do("DATA", "354").send(".\r\n")
 		p.want("250")

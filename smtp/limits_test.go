@@ -516,7 +516,8 @@ func TestWritesPerMessage(t *testing.T) {
 }
 
 func TestUnixSocket(t *testing.T) {
-	r := newRig(t, func(s *smtp.Server) { s.LMTP = true })
+	var log bytes.Buffer // after Close
+	r := newRig(t, func(s *smtp.Server) { s.LMTP, s.Logger = true, slog.New(slog.NewTextHandler(&log, nil)) })
 	ln, err := net.Listen("unix", t.TempDir()+"/lmtp")
 	if err != nil {
 		t.Fatal(err)
@@ -537,6 +538,9 @@ func TestUnixSocket(t *testing.T) {
 	r.Close()
 	if err := <-ran; err != nil {
 		t.Error(err)
+	}
+	if got := log.String(); !strings.Contains(got, " addr=local ") || strings.Contains(got, "invalid") {
+		t.Error(got)
 	}
 }
 

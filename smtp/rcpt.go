@@ -3,6 +3,7 @@ package smtp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/filter"
+	"github.com/mailkeel/mailkeel/internal/addr"
 )
 
 const (
@@ -166,7 +168,13 @@ func (tx *transaction) recipients(to string, targets []accounts.Target, like mai
 
 // rewritten makes the recipients of what a filter put in the place of one.
 func (c *conn) rewritten(ctx context.Context, tx *transaction, to string, was, is mailkeel.Recipient) ([]mailkeel.Recipient, error) {
-	is.Index = tx.next
+	m, err := addr.Parse(is.Addr, true)
+	if err != nil { // whoever wrote it, it goes into commands and header fields
+		e := no(451, [3]int{4, 3, 0}, "cannot handle the address now")
+		e.Err = fmt.Errorf("smtp: a filter rewrote %s to %.100q: %w", to, is.Addr, err)
+		return nil, e
+	}
+	is.Addr, is.Index = m.String(), tx.next
 	if is.Given == "" && is.Addr != to {
 		is.Given = to
 	}

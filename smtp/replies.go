@@ -104,6 +104,21 @@ var hello = []string{"250-Hello ", "250 2.0.0 Hello "}
 // pipelining is the first keyword of every EHLO reply of the engine.
 var pipelining = []byte("250-PIPELINING\r\n")
 
+// badSize is what the engine says to a SIZE that it cannot read.
+var badSize = []byte("501 5.5.4 Unable to parse SIZE ")
+
+// vast reports whether a MAIL command has a SIZE that is a number (RFC 1870, 3: up
+// to 20 digits), but does not fit in the 32 bits of the engine.
+func vast(line []byte) bool {
+	for _, f := range bytes.Fields(bytes.ToUpper(line)) {
+		v, ok := bytes.CutPrefix(f, []byte("SIZE="))
+		if ok && len(v) >= 10 && len(v) <= 20 && len(bytes.Trim(v, "0123456789")) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // mend changes a line of the engine.
 func (w *wire) mend(p []byte) []byte {
 	if bytes.Equal(p, pipelining) {
@@ -113,6 +128,9 @@ func (w *wire) mend(p []byte) []byte {
 		if len(p) >= len(h) && string(p[:len(h)]) == h {
 			return []byte(h[:4] + w.c.s.Hostname + "\r\n")
 		}
+	}
+	if bytes.HasPrefix(p, badSize) && vast(w.line) {
+		return []byte("552 5.3.4 Max message size exceeded\r\n")
 	}
 	for _, m := range mended {
 		if len(p) >= len(m.was) && string(p[:len(m.was)]) == m.was {
