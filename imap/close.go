@@ -1,5 +1,11 @@
 package imap
 
+import (
+	"errors"
+
+	"github.com/mailkeel/mailkeel/store"
+)
+
 // close is CLOSE (RFC 9051, 6.4.1), which expunges without telling, and UNSELECT
 // (6.4.2), which does not.
 func (c *conn) close(cmd *command) error {
@@ -7,16 +13,25 @@ func (c *conn) close(cmd *command) error {
 		return err
 	}
 	if cmd.name == "CLOSE" && !c.sel.readOnly && c.sel.rights.Has("e") {
-		snap, err := c.sel.view.refresh(c.ctx)
-		if err != nil {
+		// One that somebody has deleted meanwhile has nothing to expunge.
+		if err := c.expungeAll(); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
-		}
-		if uids := marked(snap, snap.everything()); len(uids) > 0 {
-			if _, err := c.access.ExpungeMarked(c.ctx, c.sel.id, uids...); err != nil {
-				return err
-			}
 		}
 	}
 	c.unselect()
 	return nil
+}
+
+// expungeAll expunges what is marked in the selected mailbox.
+func (c *conn) expungeAll() error {
+	snap, err := c.sel.view.refresh(c.ctx)
+	if err != nil {
+		return err
+	}
+	uids := marked(snap, snap.everything())
+	if len(uids) == 0 {
+		return nil
+	}
+	_, err = c.access.ExpungeMarked(c.ctx, c.sel.id, uids...)
+	return err
 }

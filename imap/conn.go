@@ -44,7 +44,6 @@ type conn struct {
 	onWake   func() error
 
 	deadline atomic.Int64 // by the server's clock, in ns; zero while it works
-	expired  atomic.Bool
 }
 
 // A lower is what lies below TLS, a guard.Conn. Wake lets another goroutine
@@ -69,7 +68,7 @@ func (c *conn) working() { c.deadline.Store(0) }
 // woken is called when a Read was interrupted; nil means to read on.
 func (c *conn) woken() error {
 	switch {
-	case c.expired.Load():
+	case !c.srv.now().Before(c.until):
 		return bye("", "Autologout; nothing was heard for too long")
 	case c.srv.state.closing.Load() && (!c.busy || c.onWake != nil):
 		return errStopping

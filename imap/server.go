@@ -167,7 +167,6 @@ func (st *serverState) reap(clock mailkeel.Clock, stop, sooner chan struct{}) {
 			switch d := c.deadline.Load(); {
 			case d == 0:
 			case d <= now:
-				c.expired.Store(true)
 				c.low.Wake()
 			default:
 				next = min(next, d)
