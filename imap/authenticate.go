@@ -19,7 +19,7 @@ func (c *conn) authenticate(cmd *command) error {
 	cmd.sp()
 	mech := cmd.keyword()
 	var response []byte
-	if cmd.take(' ') {
+	if cmd.more() {
 		response = cmd.base64(true)
 	}
 	if err := cmd.end(); err != nil {

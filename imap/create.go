@@ -15,7 +15,7 @@ func (c *conn) create(cmd *command) error {
 	cmd.sp()
 	name := cmd.mailbox()
 	role, uses := "", 0
-	if cmd.take(' ') {
+	if cmd.more() {
 		cmd.list(func() {
 			if !cmd.word("USE") {
 				cmd.fail("unknown parameter")

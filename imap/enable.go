@@ -8,7 +8,7 @@ func (c *conn) enable(cmd *command) error {
 	var words []string
 	for cmd.sp(); cmd.ok(); {
 		words = append(words, cmd.keyword())
-		if !cmd.take(' ') {
+		if !cmd.more() {
 			break
 		}
 	}

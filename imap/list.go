@@ -36,7 +36,7 @@ func (c *conn) list(cmd *command) error {
 	} else {
 		patterns = append(patterns, cmd.listMailbox())
 	}
-	if cmd.take(' ') {
+	if cmd.more() {
 		extended = true
 		if !cmd.word("RETURN") {
 			cmd.fail("expected RETURN")

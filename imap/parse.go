@@ -82,6 +82,17 @@ func (p *parser) sp() {
 	}
 }
 
+// more reports whether there is more of the command than spaces, and takes the
+// spaces before it.
+func (p *parser) more() bool {
+	if len(trimSpace(p.line)) == 0 || !p.take(' ') {
+		return false
+	}
+	for p.take(' ') {
+	}
+	return true
+}
+
 // end wants the end of the command and returns the first error of all.
 func (p *parser) end() error {
 	if p.err == nil {

@@ -330,3 +330,13 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A space at the end of a line is forgiven, also where an argument could follow.
+func TestSpacesAtTheEnd(t *testing.T) {
+	p := dial(t, start(t, &Server{InsecureAuth: true}))
+	for _, command := range []string{
+		"NOOP ", "LOGIN ann@example.org secret  ", "ENABLE IMAP4rev2 ", `LIST "" "" `, "CREATE a  ", "SELECT a ", "UID STORE 1 FLAGS \\Seen ", "SEARCH ALL  ", "CLOSE ",
+	} {
+		p.ok("%s", command)
+	}
+}

@@ -115,7 +115,7 @@ func (p *parser) storeFlags() (flags []string) {
 	}
 	for p.ok() && len(flags) < maxFlags {
 		flags = append(flags, p.flag())
-		if !p.take(' ') {
+		if !p.more() {
 			break
 		}
 	}
