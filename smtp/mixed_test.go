@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/filter"
 	"github.com/mailkeel/mailkeel/queue"
+	"github.com/mailkeel/mailkeel/queue/memqueue"
 	"github.com/mailkeel/mailkeel/smtp"
 )
 
@@ -127,5 +129,45 @@ func TestMixedResultsHaveAnOwner(t *testing.T) {
 				t.Errorf("taken over %q, want %q", got, tt.taken)
 			}
 		})
+	}
+}
+
+// The same with a real owner: what a filter refuses for one is in a bounce.
+func TestRefusedForOneIsBounced(t *testing.T) {
+	s, r := newSpy(t, nil)
+	q := &queue.Queue{Backend: &memqueue.Backend{}, Blobs: r.blobs, Hostname: "mx.example.org", Next: &sink{}}
+	filed := &sink{}
+	_, in := newSpy(t, func(srv *smtp.Server) {
+		srv.Filters = &filter.Chain{Groups: [][]filter.Filter{{s}}}
+		srv.Blobs, srv.Next = r.blobs, &queue.Inline{First: filed, Queue: q}
+	})
+	s.set(filter.Message, func(*filter.Transaction) filter.Verdict {
+		return filter.Verdict{Rcpts: map[int]filter.Verdict{1: {Refuse: errNever}}}
+	})
+	for _, from := range []string{"zoe@example.net", ""} { // a bounce is not bounced
+		dial(t, in.addr).hello().do("MAIL FROM:<"+from+">", "250", "RCPT TO:<ann@example.org>", "250", "RCPT TO:<bob@example.org>", "250", "DATA", "354",
+			"Subject: x\r\n\r\n.", "250")
+	}
+	if m := filed.all(); len(m) != 2 || len(m[0].env.Rcpts) != 1 || m[0].env.Rcpts[0].Account != "a1" {
+		t.Errorf("filed %+v", m)
+	}
+	var queued []queue.Item
+	for it, err := range q.List(t.Context(), queue.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		queued = append(queued, it)
+	}
+	if len(queued) != 1 || queued[0].Envelope.From != "" || queued[0].Envelope.Rcpts[0].Addr != "zoe@example.net" {
+		t.Fatalf("queued %+v", queued)
+	}
+	rc, err := r.blobs.Open(t.Context(), queued[0].Blob.Ref, 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rc.Close()
+	report, err := io.ReadAll(rc)
+	if err != nil || !strings.Contains(string(report), "Final-Recipient: rfc822; bob@example.org\r\n") || !strings.Contains(string(report), "550 5.7.1 never") || strings.Contains(string(report), "ann@example.org") {
+		t.Errorf("%v\n%s", err, report)
 	}
 }
