@@ -9,6 +9,7 @@ import (
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/internal/testclock"
 	"github.com/mailkeel/mailkeel/queue"
+	"github.com/mailkeel/mailkeel/store/blob"
 )
 
 // extends tells when a lease is extended, and what to answer instead. Its Queue sets
@@ -122,5 +123,25 @@ func testSettleFails(b *bench) {
 	b.run(n)(time.Hour)
 	if all := n.seen("m"); len(all) != 2 || len(n.seen("m.bounce.")) != 1 || len(b.list(queue.Query{})) != 0 {
 		b.Errorf("%d transactions, want one and a bounce; left %+v", len(all), b.list(queue.Query{}))
+	}
+}
+
+// testSettleFailsForLong: a report that waits for a backend which cannot write is not
+// swept meanwhile.
+func testSettleFailsForLong(b *bench) {
+	u := &unsettled{Backend: b.Backend}
+	u.left.Store(3*3600 + 1800)
+	b.q.Backend = u
+	n := &next{b: b, answers: map[string]error{"no@y": no}}
+	b.deliver(envelope("m", "no@y"))
+	pass := b.run(n)
+	for range 4 {
+		pass(time.Hour)
+		if _, err := blob.Sweep(b.Context(), b.q.Blobs, b.clock.Now(), 2*time.Hour, b.q); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if len(n.seen("m.bounce.")) != 1 || len(b.list(queue.Query{})) != 0 {
+		b.Errorf("%d bounces, want 1; left %+v", len(n.seen("m.bounce.")), b.list(queue.Query{}))
 	}
 }
