@@ -35,6 +35,18 @@ func (c *conn) transfer(cmd *command, do func(ctx context.Context, from, to stor
 	if len(spans) == 0 {
 		return "", nil
 	}
+	if !cmd.uid {
+		// All or none, and a client that hears OK may take its own copy away.
+		is, err := c.sel.view.refresh(c.ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, r := range c.sel.snap.all(spans) {
+			if _, ok := is.find(r.uid); !ok {
+				return "", errGone
+			}
+		}
+	}
 	moved, err := do(c.ctx, c.sel.id, to.ID, c.sel.snap.uids(spans)...)
 	if err != nil || len(moved) == 0 {
 		return "", err

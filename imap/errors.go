@@ -14,6 +14,11 @@ const (
 	codeExpungeIssued = imap.ResponseCode("EXPUNGEISSUED")
 )
 
+// errGone is the answer to sequence numbers of messages that others have expunged
+// and of which the client could not be told yet (RFC 5530). UIDs that no message
+// has are no error.
+var errGone = no(codeExpungeIssued, "Some messages have gone")
+
 // errClosed means that nothing more can be said to the client.
 var errClosed = errors.New("imap: connection closed")
 

@@ -67,7 +67,7 @@ func (c *conn) fetch(cmd *command) error {
 	case failed != nil:
 		return failed
 	case gone && !cmd.uid:
-		return no(codeExpungeIssued, "Some messages have gone")
+		return errGone
 	}
 	return nil
 }

@@ -13,14 +13,15 @@ func (c *conn) search(cmd *command) error {
 	p := searchParser{parser: cmd.parser, noCharset: c.utf8}
 	options := p.searchOptions()
 	criteria := p.searchKeys()
-	if err := cmd.end(); err != nil {
-		return err
-	}
 	save := options != nil && options.ReturnSave
-	found, err := c.find(criteria)
+	err := cmd.end()
+	var found *result
+	if err == nil {
+		found, err = c.find(criteria)
+	}
 	if err != nil {
-		if save {
-			c.sel.saved = nil // RFC 9051, 6.4.4.1: a NO empties it
+		if e, _ := answer(err); save && e.Type == imap.StatusResponseTypeNo {
+			c.sel.saved = nil // RFC 9051, 6.4.4.1
 		}
 		return err
 	}

@@ -41,12 +41,23 @@ func (c *conn) store(cmd *command) error {
 		return err
 	}
 	if silent {
-		c.sel.note(c.sel.expected(change, changed))
-		return nil
+		changed = c.sel.expected(change, changed)
 	}
 	c.sel.note(changed)
+	is, err := c.sel.view.refresh(c.ctx)
+	if err != nil { // it is done, whatever can be read now
+		is = c.sel.snap
+	}
+	gone := false
 	for seq, r := range c.sel.snap.all(spans) {
-		c.fetchFlags(seq, r, cmd.uid)
+		if _, ok := is.find(r.uid); !ok {
+			gone = true
+		} else if !silent {
+			c.fetchFlags(seq, r, cmd.uid)
+		}
+	}
+	if gone && !cmd.uid {
+		return errGone
 	}
 	return nil
 }
