@@ -73,6 +73,18 @@ type Config struct {
 	// and login limits hold for them too.
 	Trusted []netip.Prefix
 
+	// Proxies are load balancers in front of all doors but LMTP that send the
+	// PROXY protocol, version 1 or 2, before anything else. They must; from all
+	// others it is not understood.
+	Proxies []netip.Prefix
+	// Reverse gives the name of who connects to send mail, for Received fields:
+	// smtp.ReverseBy makes one. Nil looks nothing up.
+	Reverse func(ctx context.Context, addr netip.Addr) string
+
+	// MaxConns is how many connections SMTP, LMTP, submission and IMAP each have
+	// at once; zero means 10,000. MaxPerIP is how many of one address, or IPv6
+	// /64, other than loopback and Trusted; zero means 100, and 200 for IMAP.
+	MaxConns, MaxPerIP int
 	// MaxBytes is how large a message may be; zero means 50 MiB.
 	MaxBytes int64
 	// PerDay is how many recipients an account may write to in a day; zero
@@ -127,6 +139,10 @@ func (c *Config) check() error {
 		}
 		need(!d.login || c.Auth != nil, d.name+" needs Config.Auth")
 		need(!d.implicit || c.TLS != nil, d.name+" needs Config.TLS")
+		if err := l.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("server: %s: %w", d.name, err))
+			continue
+		}
 		for _, a := range l.addresses() {
 			switch {
 			case loopback(a):

@@ -33,6 +33,26 @@ type Listen struct {
 
 func (l Listen) off() bool { return l.Listener == nil && l.Addr == "" }
 
+// Check reports whether Addr can be understood, without listening.
+func (l Listen) Check() error {
+	if l.off() || l.Listener != nil {
+		return nil
+	}
+	for _, a := range l.addresses() {
+		if a.Network() == "unix" {
+			continue
+		}
+		_, port, err := net.SplitHostPort(a.String())
+		if err == nil {
+			_, err = net.LookupPort("tcp", port) // a number or the name of a service
+		}
+		if err != nil || port == "" {
+			return fmt.Errorf("%q is no address: give host:port, such as 127.0.0.1:2525 or :25", a)
+		}
+	}
+	return nil
+}
+
 // addresses returns what is listened on.
 func (l Listen) addresses() []net.Addr {
 	if l.Listener != nil {
@@ -46,11 +66,11 @@ func (l Listen) addresses() []net.Addr {
 }
 
 // paths takes what has no port for the name of a Unix socket, which a door other
-// than LMTP takes for a mistake.
+// than LMTP takes for a mistake; and so does LMTP if it is the port alone.
 func (l Listen) paths() Listen {
 	var as []string
 	for _, a := range strings.Split(l.Addr, ",") {
-		if a = strings.TrimSpace(a); a != "" && !strings.ContainsAny(a, ":/") {
+		if a = strings.TrimSpace(a); a != "" && !strings.ContainsAny(a, ":/") && strings.Trim(a, "0123456789") != "" {
 			a = "./" + a
 		}
 		as = append(as, a)

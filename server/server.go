@@ -87,14 +87,14 @@ func New(c Config) (*Server, error) {
 	}
 
 	door := func(name string) *smtp.Server {
-		return &smtp.Server{Hostname: c.Hostname, Blobs: c.Blobs, Directory: c.Directory, TLS: c.TLS, MaxBytes: c.MaxBytes, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger.With("door", name)}
+		return &smtp.Server{Hostname: c.Hostname, Blobs: c.Blobs, Directory: c.Directory, TLS: c.TLS, MaxBytes: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger.With("door", name)}
 	}
 	mx, lmtp, msa := door(SMTP), door(LMTP), door(Submission)
-	mx.Next, mx.Filters = first, c.Filters
+	mx.Next, mx.Filters, mx.Proxies, mx.Reverse = first, c.Filters, c.Proxies, c.Reverse
 	lmtp.Next, lmtp.LMTP = each, true
 	msa.Next = lifted{trusted: c.Trusted, free: users(nil), held: users(c.KV)}
-	msa.Submission, msa.Auth, msa.InsecureAuth = true, c.Auth, c.InsecureAuth
-	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger}
+	msa.Submission, msa.Auth, msa.InsecureAuth, msa.Proxies, msa.Reverse = true, c.Auth, c.InsecureAuth, c.Proxies, c.Reverse
+	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Clock: c.Clock, Logger: c.Logger}
 
 	return &Server{
 		Store: boxes, Queue: out, MX: mx, LMTP: lmtp, MSA: msa, IMAP: reader, cfg: c,

@@ -43,7 +43,7 @@ func TestSIGTERM(t *testing.T) {
 		t.Errorf("%d %s", code, out)
 	}
 	office.Stop()
-	if _, errs, code := testoffice.Run(t, "-dir", t.TempDir(), "-smtp", "nowhere"); code != 1 || !strings.Contains(errs, "cannot open smtp") {
+	if _, errs, code := testoffice.Run(t, "-dir", t.TempDir(), "-smtp", "nowhere"); code != 2 || !strings.Contains(errs, `-smtp: "nowhere" is no address`) {
 		t.Errorf("%d %s", code, errs)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/mailkeel/mailkeel/queue"
@@ -36,7 +37,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 0
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "postoffice: %v\n  postoffice -h shows all flags\n", err)
+		for l := range strings.Lines(err.Error()) {
+			fmt.Fprintf(stderr, "postoffice: %s\n", strings.TrimSuffix(l, "\n"))
+		}
+		fmt.Fprintf(stderr, "  postoffice -h shows all flags\n")
 		return 2
 	}
 	if len(rest) > 0 {
@@ -49,6 +53,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	if err := serve(ctx, o, stdout, stderr); err != nil {
 		fmt.Fprintf(stderr, "postoffice: %v\n", err)
+		if h := hint(err); h != "" {
+			fmt.Fprintf(stderr, "  %s\n", h)
+		}
 		return 1
 	}
 	return 0
@@ -59,6 +66,7 @@ func commands(o *options) *admin.CLI {
 	cli := &admin.CLI{
 		Program: "postoffice", Socket: socket,
 		InUse: func(err error) bool { return errors.Is(err, embedded.ErrInUse) },
+		Hint:  hint,
 		Open: func(ctx context.Context, dir string) (*admin.Admin, func() error, error) {
 			home, err := embedded.Open(ctx, dir, embedded.Options{MustExist: true})
 			if err != nil {

@@ -318,6 +318,10 @@ func TestAStartDoesNotUndoChanges(t *testing.T) {
 	if n := len(o.inbox("ann@xn--bcher-kva.test", "another-secret")); n != 0 {
 		t.Errorf("%d messages", n)
 	}
+	// That the password of the command line is not the one is said.
+	if log := o.log.String(); !strings.Contains(log, "it exists and does not log in with this password") || strings.Contains(log, "secret") {
+		t.Errorf("the log has\n%s", log)
+	}
 }
 
 func TestWhatIsRefusedAtTheStart(t *testing.T) {
@@ -338,10 +342,14 @@ func TestWhatIsRefusedAtTheStart(t *testing.T) {
 		{1, "lmtp", []string{"-lmtp", "0.0.0.0:0"}},
 		{1, "lmtp", []string{"-lmtp", ":24"}},
 		{1, "cannot open smtp", []string{"-smtp", busy.Addr().String()}},
+		{1, "another program listens there", []string{"-imaps", busy.Addr().String()}},
 		{1, "no such file", []string{"-cert", "/nowhere/cert", "-key", "/nowhere/key"}},
 		{1, "-account ann@x.test", []string{"-account", "ann@x.test:pw"}},
-		{1, "-hostname", []string{"-hostname", "not a name"}},
-		{1, "-domain", []string{"-domain", "not a domain"}},
+		{1, "give host:port", []string{"-lmtp", "24"}},
+		{2, "-hostname", []string{"-hostname", "not a name"}},
+		{2, "-domain", []string{"-domain", "not a domain"}},
+		{2, "-smtp", []string{"-smtp", "25"}},
+		{2, "-relay", []string{"-relay", "smart.test"}},
 		{2, "-cert and -key", []string{"-cert", "x"}},
 		{2, "choose one", []string{"-relay", "x:25", "-direct"}},
 		{2, "not user@domain:password", []string{"-account", "ann"}},
@@ -374,9 +382,21 @@ func TestHelp(t *testing.T) {
 			t.Errorf("-h does not tell of -%s", flag)
 		}
 	}
-	for _, cmd := range []string{"account add", "account disable", "domain set", "alias delete", "queue release", "check"} {
-		if !strings.Contains(out.String(), "\n  "+cmd) {
-			t.Errorf("-h does not tell of %s", cmd)
+	// These names are fixed: other programs script them.
+	for group, verbs := range map[string]string{
+		"account": "add list set disable delete", "domain": "add list set delete", "alias": "add list set delete",
+		"queue": "list show hold release retry drop", "check": "",
+	} {
+		for _, verb := range strings.Split(verbs, " ") {
+			cmd := strings.TrimSpace(group + " " + verb)
+			if !strings.Contains(out.String(), "\n  "+cmd+" ") {
+				t.Errorf("-h does not tell of %s", cmd)
+			}
+			var about bytes.Buffer
+			if code := run(t.Context(), append(strings.Fields(cmd), "-h"), nil, &about, &errs); code != 0 || errs.Len() > 0 ||
+				!strings.Contains(about.String(), "usage: postoffice "+cmd+" ") || !strings.Contains(about.String(), "\n  -json\n") {
+				t.Errorf("%s -h: %d %s%s", cmd, code, &about, &errs)
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -12,6 +13,9 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/server"
 )
 
 // options are what the flags and the configuration file say.
@@ -206,16 +210,39 @@ func (o *options) check() error {
 		}
 	}
 	no(o.dir == "", "-dir: it is empty")
+	for _, l := range []struct{ name, addr string }{
+		{"smtp", o.smtp}, {"submission", o.submission}, {"submissions", o.submissions},
+		{"imap", o.imap}, {"imaps", o.imaps}, {"http", o.http}, // -lmtp may be a path
+	} {
+		if err := (server.Listen{Addr: l.addr}).Check(); err != nil {
+			errs = append(errs, fmt.Errorf("-%s: %w", l.name, err))
+		}
+	}
 	no((o.cert == "") != (o.key == ""), "-cert and -key go together")
 	no(o.relay != "" && o.direct, "-relay and -direct: choose one way out")
+	host, port, err := net.SplitHostPort(o.relay)
+	no(o.relay != "" && (err != nil || host == "" || port == ""), "-relay: %q is not host:port, such as smtp.example.net:587", o.relay)
 	no(o.relay == "" && (o.relayUser != "" || o.relayTLS != ""), "relay-user and relay-tls need relay")
 	no((o.relayUser == "") != (o.relayPassword == ""), "relay-user and relay-password go together")
 	no(!slices.Contains([]string{"", "opportunistic", "required", "implicit"}, o.relayTLS), "relay-tls: %q is none of opportunistic, required and implicit", o.relayTLS)
 	no(o.directPort < 1 || o.directPort > 65535, "direct-port: %d is no port", o.directPort)
+	if o.hostname != "" {
+		_, err := accounts.CanonicalDomain(o.hostname)
+		no(err != nil, "-hostname: %q is no name such as mail.example.org", o.hostname)
+	}
+	for _, d := range o.domains {
+		_, err := accounts.CanonicalDomain(d)
+		no(err != nil, "-domain: %q is no domain", d)
+	}
 	for _, a := range o.accounts {
 		addr, pw, ok := strings.Cut(a, ":")
 		local, domain, at := strings.Cut(addr, "@")
-		no(!ok || !at || local == "" || domain == "" || pw == "", "-account: %q is not user@domain:password", addr)
+		if !ok || !at || local == "" || domain == "" || pw == "" {
+			no(true, "-account: %q is not user@domain:password", addr)
+			continue
+		}
+		_, err := accounts.Canonical(addr)
+		no(err != nil, "-account: %q is no address", addr)
 	}
 	return errors.Join(errs...)
 }

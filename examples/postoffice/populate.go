@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ const (
 
 // populate makes the domains and accounts that o names and that are missing, and
 // returns the domains, with those of o first.
-func (o *options) populate(ctx context.Context, home *embedded.Home) ([]string, error) {
+func (o *options) populate(ctx context.Context, home *embedded.Home, log *slog.Logger) ([]string, error) {
 	have, err := home.Accounts.Domains(ctx)
 	if err != nil {
 		return nil, err
@@ -65,8 +66,11 @@ func (o *options) populate(ctx context.Context, home *embedded.Home) ([]string, 
 	for _, p := range people {
 		addr, pw, _ := strings.Cut(p, ":")
 		_, err := home.Accounts.Account(ctx, addr)
-		if errors.Is(err, accounts.ErrNoUser) {
+		switch {
+		case errors.Is(err, accounts.ErrNoUser):
 			_, err = home.Accounts.CreateAccount(ctx, accounts.Account{Address: addr}, pw)
+		case err == nil && !logsIn(ctx, home, addr, pw):
+			log.Warn("-account: it exists and does not log in with this password; that stays so, \"account set -password\" changes it", "account", addr)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("-account %s: %w", addr, err)
@@ -100,11 +104,16 @@ func demoPassword(ctx context.Context, home *embedded.Home) string {
 		return ""
 	}
 	s := strings.TrimSpace(string(pw))
-	_, err = home.Accounts.Authenticate(ctx, accounts.Attempt{Login: demoAddress, Password: s, Door: "start"})
-	if err != nil {
+	if !logsIn(ctx, home, demoAddress, s) {
 		return ""
 	}
 	return s
+}
+
+// logsIn reports whether someone can log in with a password.
+func logsIn(ctx context.Context, home *embedded.Home, address, password string) bool {
+	_, err := home.Accounts.Authenticate(ctx, accounts.Attempt{Login: address, Password: password, Door: "start"})
+	return err == nil
 }
 
 // hostname is the machine's name if that is a full one, and else mail.DOMAIN.

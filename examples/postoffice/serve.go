@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -33,6 +34,7 @@ func serve(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	case <-s.Ready():
 	}
 	o.greet(ctx, stdout, home, s)
+	log.Info("ready", "hostname", o.hostname, "dir", home.Dir, "pid", os.Getpid())
 	fmt.Fprintln(stdout, "ready")
 	err = <-done
 	log.Info("stopped")
@@ -41,7 +43,7 @@ func serve(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 
 // build joins a server as o says. When it returns no error, the Server closes home.
 func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logger) (*server.Server, error) {
-	domains, err := o.populate(ctx, home)
+	domains, err := o.populate(ctx, home, log)
 	if err != nil {
 		return nil, err
 	}
@@ -62,11 +64,14 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 
 		InsecureAuth: o.insecureAuth,
 		Trusted:      o.trusted,
+		Reverse:      o.reverse(),
 		Filters:      filters(log),
 		Logger:       log,
 	}
 	if o.cert != "" {
-		c.TLS, err = server.CertFiles(o.cert, o.key, log)
+		if c.TLS, err = server.CertFiles(o.cert, o.key, log); err != nil {
+			err = fmt.Errorf("-cert, -key: %w", err)
+		}
 	} else {
 		c.TLS, err = home.TLS(append([]string{o.hostname, "localhost", "127.0.0.1", "::1"}, domains...)...)
 	}
@@ -89,7 +94,6 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	s.MX.Reverse = o.reverse
 	stop, err = commandsOn(home, s.Store, s.Queue).Offer(socket(home.Dir), log)
 	return s, err
 }

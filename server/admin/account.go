@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"strings"
 
 	"github.com/mailkeel/mailkeel"
@@ -31,7 +32,7 @@ type Account struct {
 	Address  string             `json:"address"`
 	ID       mailkeel.AccountID `json:"id"`
 	Name     string             `json:"name,omitempty"`
-	Disabled bool               `json:"disabled,omitempty"`
+	Disabled bool               `json:"disabled"`
 	Quota    int64              `json:"quota"` // bytes, zero means any number
 	Used     int64              `json:"used"`  // bytes
 	SendAs   []string           `json:"send_as,omitempty"`
@@ -92,6 +93,15 @@ func (args *accountArgs) password(always bool) (pw string, made bool, err error)
 	return "", false, nil
 }
 
+// account looks one up.
+func (a *Admin) account(ctx context.Context, address string) (accounts.Account, error) {
+	acc, err := a.Accounts.Account(ctx, address)
+	if errors.Is(err, accounts.ErrNoUser) {
+		err = fail("no such account: "+address, "account list shows those that exist")
+	}
+	return acc, err
+}
+
 func accountAdd(a *Admin, ctx context.Context, args accountArgs, emit Emit) error {
 	pw, made, err := args.password(true)
 	if err != nil {
@@ -139,7 +149,7 @@ func accountSet(a *Admin, ctx context.Context, args accountArgs, emit Emit) erro
 	if err != nil {
 		return err
 	}
-	acc, err := a.Accounts.Account(ctx, args.Address)
+	acc, err := a.account(ctx, args.Address)
 	if err != nil {
 		return err
 	}
@@ -159,7 +169,7 @@ func accountSet(a *Admin, ctx context.Context, args accountArgs, emit Emit) erro
 }
 
 func accountDisable(a *Admin, ctx context.Context, args accountArgs, emit Emit) error {
-	acc, err := a.Accounts.Account(ctx, args.Address)
+	acc, err := a.account(ctx, args.Address)
 	if err != nil {
 		return err
 	}
@@ -174,7 +184,7 @@ func accountDisable(a *Admin, ctx context.Context, args accountArgs, emit Emit) 
 }
 
 func accountDelete(a *Admin, ctx context.Context, args accountArgs, emit Emit) error {
-	acc, err := a.Accounts.Account(ctx, args.Address)
+	acc, err := a.account(ctx, args.Address)
 	if err != nil {
 		return err
 	}

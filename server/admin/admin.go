@@ -111,6 +111,7 @@ func explain(err error) error {
 		if errors.Is(err, h.err) {
 			text := err.Error() // without the name of the package
 			text = strings.TrimPrefix(strings.TrimPrefix(text, "accounts: "), "queue: ")
+			text = strings.Replace(text, ": addr: ", ": ", 1)
 			return fail(text, h.hint)
 		}
 	}

@@ -106,7 +106,7 @@ func TestAccountsDomainsAndAliases(t *testing.T) {
 		r.expect("domain add X.test", 0, "domain x.test added")
 		r.expect("domain add x.test", 1, "domain set")
 		r.expect("domain set nowhere.test", 1, "no such domain")
-		r.expect("domain set -postmaster root@x.test x.test", 0)
+		r.expect("domain set -postmaster root@x.test x.test", 0, "warning: mail to root@x.test reaches nobody")
 		r.expect("domain list", 0, "x.test  -          root@x.test")
 		r.expect("account add -name Ann -quota 2G ann@x.test", 0, "account ann@x.test made", "password: ")
 		r.expect("account add ann@x.test", 1, "exists", "account list")
@@ -123,12 +123,15 @@ func TestAccountsDomainsAndAliases(t *testing.T) {
 		r.expect("account disable bob@x.test", 0, "disabled")
 		r.expect("account list", 0, "disabled")
 		r.expect("account set bob@x.test -enable", 0, "changed")
-		r.expect("account delete zoe@x.test", 1, "account list")
+		r.expect("account delete zoe@x.test", 1, "no such account: zoe@x.test", "account list")
 		r.expect("alias add team@x.test ann@x.test zoe@elsewhere.test", 0, "ann@x.test, zoe@elsewhere.test")
 		r.expect("alias add team@x.test ann@x.test", 1, "alias set")
 		r.expect("alias add lonely@x.test", 2, "usage: post alias add [flags] ADDRESS TARGET...")
 		r.expect("alias set nobody@x.test ann@x.test", 1, "no such alias")
-		r.expect("alias set team@x.test bob@x.test", 0)
+		r.expect("alias set team@x.test zoe@x.test ann@x.test team@x.test -json", 0, `"warning":"mail to zoe@x.test reaches nobody`)
+		if out := r.expect("alias set team@x.test bob@x.test", 0); strings.Contains(out, "warning") {
+			r.Error(out)
+		}
 		r.expect("alias list -json", 0, `{"address":"team@x.test","targets":["bob@x.test"]}`+"\n")
 		r.expect("domain delete x.test", 1, "delete its accounts and aliases first")
 		r.expect("alias delete team@x.test", 0, "deleted")
@@ -208,6 +211,9 @@ func TestUsage(t *testing.T) {
 		"account list -colour":         "-colour",
 		"queue show":                   "IDs",
 		"queue drop":                   "which items",
+		"queue release":                "which items",
+		"queue retry":                  "which items",
+		"account set a@x -quota 5X":    "is no size",
 		"queue hold -all x/0":          "either -all or IDs",
 		"check everything":             "unexpected",
 		"queue list -json -limit many": "invalid value",
@@ -229,6 +235,9 @@ func TestUsage(t *testing.T) {
 		if code, out, errs := r.run("", line); code != 0 || errs != "" || !strings.Contains(out, "-dir") && !strings.Contains(out, "account add ADDRESS") {
 			t.Errorf("%s: %d %s%s", line, code, out, errs)
 		}
+	}
+	if _, out, _ := r.run("", "alias -h"); strings.Contains(out, "account add") || !strings.Contains(out, "alias set") {
+		t.Errorf("alias -h shows\n%s", out)
 	}
 	for _, w := range []string{"account", "domain", "alias", "queue", "check"} {
 		if !r.cli.Has(w) {
@@ -298,6 +307,7 @@ func TestQueue(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &it); err != nil || it.Expires.Sub(r.clock.Now()) < 50*time.Hour {
 			t.Errorf("released with %v left, %v", it.Expires.Sub(r.clock.Now()), err)
 		}
+		r.expect("queue release -route w.test", 0, "there is no such item")
 		r.expect("queue hold -all", 0, "m2/0  held")
 		r.expect("queue release -all", 0)
 		r.expect("queue retry -all", 0, "retried")

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/mailkeel/mailkeel/accounts"
@@ -18,6 +19,31 @@ type aliasArgs struct {
 type Alias struct {
 	Address string   `json:"address"`
 	Targets []string `json:"targets"`
+	// Warning says which targets lead nowhere, after a change.
+	Warning string `json:"warning,omitempty"`
+}
+
+// row is an alias as it is shown.
+func row(al accounts.Alias) Alias { return Alias{Address: al.Address, Targets: al.Targets} }
+
+// nowhere names those of some addresses of ours that lead nowhere, as a warning:
+// they need not exist yet.
+func (a *Admin) nowhere(ctx context.Context, addrs ...string) string {
+	users, ok := a.Accounts.(accounts.Directory)
+	if !ok {
+		return ""
+	}
+	var bad []string
+	for _, addr := range addrs {
+		_, err := users.Resolve(ctx, addr)
+		if errors.Is(err, accounts.ErrNoUser) || errors.Is(err, accounts.ErrExpansion) {
+			bad = append(bad, addr)
+		}
+	}
+	if bad == nil {
+		return ""
+	}
+	return "mail to " + strings.Join(bad, ", ") + " reaches nobody: no account has that address"
 }
 
 // alias finds one by address, in any case.
@@ -56,7 +82,9 @@ func (a *Admin) putAlias(ctx context.Context, args aliasArgs, emit Emit) error {
 	if kept, err := a.alias(ctx, al.Address); err == nil {
 		al = kept
 	}
-	return emit(Alias(al))
+	r := row(al)
+	r.Warning = a.nowhere(ctx, al.Targets...)
+	return emit(r)
 }
 
 func aliasList(a *Admin, ctx context.Context, args aliasArgs, emit Emit) error {
@@ -69,7 +97,7 @@ func aliasList(a *Admin, ctx context.Context, args aliasArgs, emit Emit) error {
 		if err != nil {
 			return err
 		}
-		if err := emit(Alias(al)); err != nil {
+		if err := emit(row(al)); err != nil {
 			return err
 		}
 	}
@@ -84,5 +112,5 @@ func aliasDelete(a *Admin, ctx context.Context, args aliasArgs, emit Emit) error
 	if err := a.Accounts.DeleteAlias(ctx, al.Address); err != nil {
 		return err
 	}
-	return emit(Alias(al))
+	return emit(row(al))
 }

@@ -31,6 +31,8 @@ type CLI struct {
 	// returns closes it. An error that InUse knows means that one runs.
 	Open  func(ctx context.Context, dir string) (*Admin, func() error, error)
 	InUse func(error) bool
+	// Hint, if set, says what to do about another error of Open, or nothing.
+	Hint func(error) string
 	// Wait is how long to try to reach a server that starts or stops at this
 	// moment; zero means 10 s.
 	Wait  time.Duration
@@ -48,12 +50,16 @@ func (x *command) group() string {
 }
 
 // Run carries out args, "account", "list", and returns the exit code: 0, 1 if it
-// failed, 2 if it was not understood. With -json every row is one line of JSON,
-// and an error is one on stderr.
+// failed, 2 if it was not understood. With -json every row is one line of JSON on
+// stdout, and an error is one on stderr: {"error":{"text":...,"hint":...}}.
 func (c *CLI) Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if askedHelp(args) {
 		fmt.Fprintf(stdout, "Commands of %s; each has -h, -dir and -json:\n\n", c.program())
-		c.Help(stdout)
+		group := ""
+		if len(args) > 0 && c.Has(args[0]) {
+			group = args[0]
+		}
+		c.list(stdout, group)
 		return 0
 	}
 	asJSON := c.JSON
@@ -198,6 +204,9 @@ func (c *CLI) do(ctx context.Context, dir, command string, args any, row func(js
 			return errors.Join(c.here(ctx, a, command, args, row), closeAll())
 		}
 		if c.InUse == nil || !c.InUse(err) {
+			if c.Hint != nil {
+				return fail(err.Error(), c.Hint(err))
+			}
 			return err
 		}
 		client, dialErr := control.Dial(ctx, c.Socket(dir))
@@ -235,9 +244,15 @@ func (c *CLI) here(ctx context.Context, a *Admin, command string, args any, row 
 }
 
 // Help writes a list of the sub-commands.
-func (c *CLI) Help(w io.Writer) {
+func (c *CLI) Help(w io.Writer) { c.list(w, "") }
+
+// list writes those of a group, or all.
+func (c *CLI) list(w io.Writer, group string) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, x := range commands {
+		if group != "" && x.group() != group {
+			continue
+		}
 		fmt.Fprintf(t, "  %s\t%s\n", strings.TrimSpace(x.name+" "+x.args), x.help)
 	}
 	t.Flush()
@@ -248,4 +263,11 @@ func (c *CLI) helpOn(w io.Writer, cmd *command, fs *flag.FlagSet) {
 	fmt.Fprintf(w, "usage: %s %s\n%s\n\n", c.program(), strings.TrimSpace(cmd.name+" [flags] "+cmd.args), cmd.help)
 	fs.SetOutput(w)
 	fs.PrintDefaults()
+	fmt.Fprintf(w, `
+With -json, standard output has one object a line, with
+  %s
+What is empty is left out where it says "?". Sizes are in bytes, times as in RFC 3339.
+An error is one object on standard error, {"error":{"text","hint"?,"usage"?}}.
+The exit code is 0, 1 if it failed, 2 if the command was not understood.
+`, cmd.json)
 }

@@ -18,6 +18,7 @@ type command struct {
 	name  string // "account add"
 	args  string // the positional ones, for help
 	help  string
+	json  string // the members of its rows, for help
 	parse func(*flag.FlagSet) func(in *input) (args any, err error)
 	do    func(*Admin, context.Context, json.RawMessage, Emit) error
 	show  func(io.Writer) shower
@@ -51,27 +52,42 @@ func (in *input) none() error {
 	return nil
 }
 
+// The members of rows. Names do not change; others may be added.
+const (
+	accountJSON = "address, id, name?, disabled, quota (0: any), used, send_as?, admin_of?, password? (one just made)"
+	domainJSON  = "name, catch_all?, postmaster?, warning?"
+	aliasJSON   = "address, targets, warning?"
+	itemJSON    = `id, state ("held", "waiting", "due", "trying"), from, to, given?, route, size, queued, due,
+  expires?, attempts, last?, submitter?, client?, blob?, header? (show),
+  done? ("held", "released", "retried", "dropped")`
+	checkJSON = `what, where, text for each problem, and at the end one with
+  accounts, mailboxes, messages, objects, items, blobs, orphans, orphan_bytes, problems`
+)
+
+// selection is how queue commands name items.
+const selection = "ID... | -all | -route, -sender, -recipient ..."
+
 var commands = []command{
-	{"account add", "ADDRESS", "make an account; without -password one is made and shown once", parseAccount("add"), with(accountAdd), showAccount("made")},
-	{"account list", "", "show accounts", parseAccount("list"), with(accountList), showAccounts},
-	{"account set", "ADDRESS", "change an account", parseAccount("set"), with(accountSet), showAccount("changed")},
-	{"account disable", "ADDRESS", "end its logins; mail is still received", parseAccount("disable"), with(accountDisable), showAccount("disabled")},
-	{"account delete", "ADDRESS", "remove an account and its mail", parseAccount("delete"), with(accountDelete), showAccount("deleted")},
-	{"domain add", "NAME", "receive mail for a domain", parseDomain("add"), with(domainAdd), showDomain("added")},
-	{"domain list", "", "show domains", parseDomain("list"), with(domainList), showDomains},
-	{"domain set", "NAME", "change a domain", parseDomain("set"), with(domainSet), showDomain("changed")},
-	{"domain delete", "NAME", "remove a domain without accounts and aliases", parseDomain("delete"), with(domainDelete), showDomain("deleted")},
-	{"alias add", "ADDRESS TARGET...", "send mail for an address on to others", parseAlias("add"), with(aliasAdd), showAlias("added")},
-	{"alias list", "", "show aliases", parseAlias("list"), with(aliasList), showAliases},
-	{"alias set", "ADDRESS TARGET...", "change where an alias leads", parseAlias("set"), with(aliasSet), showAlias("changed")},
-	{"alias delete", "ADDRESS", "remove an alias", parseAlias("delete"), with(aliasDelete), showAlias("deleted")},
-	{"queue list", "", "show what waits for delivery", parseQueue("list"), with(queueList), showItems},
-	{"queue show", "ID...", "show all about items, with the header of the message", parseQueue("show"), with(queueShow), showItem},
-	{"queue hold", "ID...", "keep items until they are released", parseQueue("hold"), with(queueHold), showItems},
-	{"queue release", "ID...", "let held items go", parseQueue("release"), with(queueRelease), showItems},
-	{"queue retry", "ID...", "try items now", parseQueue("retry"), with(queueRetry), showItems},
-	{"queue drop", "ID...", "remove items; nobody is told", parseQueue("drop"), with(queueDrop), showItems},
-	{"check", "", "compare all that is kept with itself; exit 1 if something is wrong", parseCheck, with(check), showCheck},
+	{"account add", "ADDRESS", "make an account; without -password one is made and shown once", accountJSON, parseAccount("add"), with(accountAdd), showAccount("made")},
+	{"account list", "", "show accounts", accountJSON, parseAccount("list"), with(accountList), showAccounts},
+	{"account set", "ADDRESS", "change an account", accountJSON, parseAccount("set"), with(accountSet), showAccount("changed")},
+	{"account disable", "ADDRESS", "end its logins; mail is still received", accountJSON, parseAccount("disable"), with(accountDisable), showAccount("disabled")},
+	{"account delete", "ADDRESS", "remove an account and its mail", accountJSON, parseAccount("delete"), with(accountDelete), showAccount("deleted")},
+	{"domain add", "NAME", "receive mail for a domain", domainJSON, parseDomain("add"), with(domainAdd), showDomain("added")},
+	{"domain list", "", "show domains", domainJSON, parseDomain("list"), with(domainList), showDomains},
+	{"domain set", "NAME", "change a domain", domainJSON, parseDomain("set"), with(domainSet), showDomain("changed")},
+	{"domain delete", "NAME", "remove a domain without accounts and aliases", domainJSON, parseDomain("delete"), with(domainDelete), showDomain("deleted")},
+	{"alias add", "ADDRESS TARGET...", "send mail for an address on to others", aliasJSON, parseAlias("add"), with(aliasAdd), showAlias("added")},
+	{"alias list", "", "show aliases", aliasJSON, parseAlias("list"), with(aliasList), showAliases},
+	{"alias set", "ADDRESS TARGET...", "change where an alias leads", aliasJSON, parseAlias("set"), with(aliasSet), showAlias("changed")},
+	{"alias delete", "ADDRESS", "remove an alias", aliasJSON, parseAlias("delete"), with(aliasDelete), showAlias("deleted")},
+	{"queue list", "", "show what waits for delivery", itemJSON, parseQueue("list"), with(queueList), showItems},
+	{"queue show", "ID...", "show all about items, with the header of the message", itemJSON, parseQueue("show"), with(queueShow), showItem},
+	{"queue hold", selection, "keep items until they are released", itemJSON, parseQueue("hold"), with(queueHold), showChanged},
+	{"queue release", selection, "let held items go", itemJSON, parseQueue("release"), with(queueRelease), showChanged},
+	{"queue retry", selection, "try items now, other than held ones", itemJSON, parseQueue("retry"), with(queueRetry), showChanged},
+	{"queue drop", selection, "remove items; nobody is told", itemJSON, parseQueue("drop"), with(queueDrop), showChanged},
+	{"check", "", "compare all that is kept with itself; exit 1 if something is wrong", checkJSON, parseCheck, with(check), showCheck},
 }
 
 // optional makes a flag whose absence leaves things as they are.
@@ -257,7 +273,7 @@ func parseQueue(verb string) func(*flag.FlagSet) func(*input) (any, error) {
 			fs.StringVar(&args.Sender, "sender", "", "only those from this `address`")
 			fs.StringVar(&args.Recipient, "recipient", "", "only those to this `address`")
 			fs.IntVar(&args.Limit, "limit", 0, "at most so `many`; 0 means all")
-			if verb != "release" {
+			if verb == "list" || verb == "drop" { // the others are about held ones, or are not
 				fs.BoolVar(&args.Held, "held", false, "only held ones")
 			}
 			if verb != "list" {

@@ -20,6 +20,12 @@ type Domain struct {
 	Name       string `json:"name"`
 	CatchAll   string `json:"catch_all,omitempty"`
 	Postmaster string `json:"postmaster,omitempty"`
+	// Warning says which of them leads nowhere, after a change.
+	Warning string `json:"warning,omitempty"`
+}
+
+func domainRow(d accounts.Domain) Domain {
+	return Domain{Name: d.Name, CatchAll: d.CatchAll, Postmaster: d.Postmaster}
 }
 
 // domain finds one by name, in any case.
@@ -59,7 +65,15 @@ func (a *Admin) putDomain(ctx context.Context, d accounts.Domain, args domainArg
 	if kept, err := a.domain(ctx, d.Name); err == nil {
 		d = kept // with the name as it is written there
 	}
-	return emit(Domain(d))
+	r := domainRow(d)
+	var to []string
+	for _, addr := range []string{d.CatchAll, d.Postmaster} {
+		if addr != "" {
+			to = append(to, addr)
+		}
+	}
+	r.Warning = a.nowhere(ctx, to...)
+	return emit(r)
 }
 
 func domainList(a *Admin, ctx context.Context, _ domainArgs, emit Emit) error {
@@ -68,7 +82,7 @@ func domainList(a *Admin, ctx context.Context, _ domainArgs, emit Emit) error {
 		return err
 	}
 	for _, d := range ds {
-		if err := emit(Domain(d)); err != nil {
+		if err := emit(domainRow(d)); err != nil {
 			return err
 		}
 	}
@@ -83,5 +97,5 @@ func domainDelete(a *Admin, ctx context.Context, args domainArgs, emit Emit) err
 	if err := a.Accounts.DeleteDomain(ctx, d.Name); err != nil {
 		return err
 	}
-	return emit(Domain(d))
+	return emit(domainRow(d))
 }

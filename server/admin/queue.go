@@ -155,7 +155,10 @@ func (a *Admin) header(ctx context.Context, it *queue.Item) (string, error) {
 // the others.
 func (a *Admin) act(ctx context.Context, args queueArgs, done string, emit Emit, do func(it queue.Item) error) error {
 	if args.IDs == nil && !args.All && args.Route == "" && args.Sender == "" && args.Recipient == "" && !args.Held {
-		return control.Usagef("which items? Name them, or say -all, -route, -sender, -recipient or -held")
+		return control.Usagef("which items? Name them, or say -all, -route, -sender or -recipient")
+	}
+	if done == "released" {
+		args.Held = true
 	}
 	var items []queue.Item // before any is changed, for changes may move them in the list
 	err := a.selectItems(ctx, args, func(it *queue.Item) error {
@@ -215,7 +218,6 @@ func queueHold(a *Admin, ctx context.Context, args queueArgs, emit Emit) error {
 }
 
 func queueRelease(a *Admin, ctx context.Context, args queueArgs, emit Emit) error {
-	args.Held = true
 	return a.act(ctx, args, "released", emit, func(it queue.Item) error { return a.Queue.Release(ctx, it.ID) })
 }
 

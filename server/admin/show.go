@@ -116,9 +116,17 @@ func showAccounts(w io.Writer) shower {
 	}))
 }
 
+// warn puts a warning on a line of its own.
+func warn(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "\nwarning: " + plain(s)
+}
+
 func showDomain(done string) func(io.Writer) shower {
 	return func(w io.Writer) shower {
-		return says{w, decoded(func(d Domain) string { return "domain " + plain(d.Name) + " " + done })}
+		return says{w, decoded(func(d Domain) string { return "domain " + plain(d.Name) + " " + done + warn(d.Warning) })}
 	}
 }
 
@@ -131,7 +139,7 @@ func showDomains(w io.Writer) shower {
 func showAlias(done string) func(io.Writer) shower {
 	return func(w io.Writer) shower {
 		return says{w, decoded(func(a Alias) string {
-			return "alias " + plain(a.Address) + " " + done + ": " + plain(strings.Join(a.Targets, ", "))
+			return "alias " + plain(a.Address) + " " + done + ": " + plain(strings.Join(a.Targets, ", ")) + warn(a.Warning)
 		})}
 	}
 }
@@ -142,8 +150,12 @@ func showAliases(w io.Writer) shower {
 	}))
 }
 
-func showItems(w io.Writer) shower {
-	return newTable(w, "ID\tSTATE\tNEXT TRY\tTRIES\tSIZE\tFROM\tTO\tLAST ANSWER", "nothing is queued", decoded(func(it Item) []string {
+func showItems(w io.Writer) shower { return itemTable(w, "nothing is queued") }
+
+func showChanged(w io.Writer) shower { return itemTable(w, "there is no such item") }
+
+func itemTable(w io.Writer, none string) shower {
+	return newTable(w, "ID\tSTATE\tNEXT TRY\tTRIES\tSIZE\tFROM\tTO\tLAST ANSWER", none, decoded(func(it Item) []string {
 		state, next := it.State, when(it.Due)
 		if it.Done != "" {
 			state = it.Done
@@ -159,6 +171,10 @@ func showItem(w io.Writer) shower {
 	first := true
 	return says{w, decoded(func(it Item) string {
 		var b strings.Builder
+		next := when(it.Due)
+		if it.State == "held" {
+			next = ""
+		}
 		if !first {
 			b.WriteByte('\n')
 		}
@@ -166,8 +182,8 @@ func showItem(w io.Writer) shower {
 		t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 		for _, f := range [][2]string{
 			{"ID", it.ID}, {"State", it.State}, {"From", "<" + it.From + ">"}, {"To", it.To}, {"Sent to", it.Given},
-			{"Route", it.Route}, {"Size", FormatSize(it.Size)}, {"Queued", when(it.Queued)}, {"Next try", when(it.Due)},
-			{"Tries", strconv.Itoa(it.Attempts)}, {"Given up", when(it.Expires)}, {"Last answer", it.Last},
+			{"Route", it.Route}, {"Size", FormatSize(it.Size)}, {"Queued", when(it.Queued)}, {"Next try", next},
+			{"Tries", strconv.Itoa(it.Attempts)}, {"Gives up", when(it.Expires)}, {"Last answer", it.Last},
 			{"Submitter", it.Submitter}, {"Client", it.Client}, {"Content", string(it.Blob)},
 		} {
 			if f[1] != "" {

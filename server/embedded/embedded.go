@@ -39,6 +39,9 @@ var (
 	ErrVersion = errors.New("embedded: the directory has another layout")
 	// ErrNoHome means that a directory holds nothing of ours.
 	ErrNoHome = errors.New("embedded: nothing is kept there yet")
+	// ErrForeign means that a directory is in use for other things and open to
+	// other users. A private one (0700) would be taken.
+	ErrForeign = errors.New("embedded: the directory holds other things")
 )
 
 // Options may be zero.
@@ -66,7 +69,8 @@ type Home struct {
 }
 
 // Open opens a directory and makes it if it is missing, for the owner of the
-// process alone. ErrInUse if another process owns it; then nothing was touched.
+// process alone. ErrInUse if another process owns it, ErrForeign if it is no place
+// for mail; then nothing was touched.
 func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 	if o.fs == nil {
 		o.fs = vfs.OS{}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -74,6 +75,43 @@ func TestTheDirectoryIsPrivate(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOnlyOurDirectoriesAreMadePrivate: a slip with the name of the directory must not
+// shut others out of one that they use.
+func TestOnlyOurDirectoriesAreMadePrivate(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("permissions are not in the mode")
+	}
+	for _, tt := range []struct {
+		mode, want fs.FileMode
+		file       string
+		err        error
+	}{
+		{0o755, 0o755, "letters.txt", ErrForeign},
+		{0o701, 0o701, "VERSION", ErrForeign},
+		{0o700, 0o700, "server.toml", nil},
+		{0o755, 0o700, "LOCK", nil},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, tt.file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		h, err := Open(t.Context(), dir, Options{})
+		if !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v, want %v", tt.file, err, tt.err)
+		}
+		if h != nil {
+			h.Close()
+		}
+		entries, _ := os.ReadDir(dir)
+		if fi, err := os.Stat(dir); err != nil || fi.Mode().Perm() != tt.want || tt.err != nil && len(entries) != 1 {
+			t.Errorf("%s: afterwards %v, %d files, %v", tt.file, fi.Mode(), len(entries), err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/mailkeel/mailkeel/internal/vfs"
@@ -30,6 +31,30 @@ func prepare(fsys vfs.FS, dir string, mustExist bool) error {
 	}
 	if err := vfs.MkdirDurably(fsys, dir, 0o700); err != nil {
 		return fmt.Errorf("embedded: %w", err)
+	}
+	return private(dir)
+}
+
+// private makes sure that others may not enter dir. It takes no rights away from
+// one that is in use for other things, such as /tmp.
+func private(dir string) error {
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("embedded: %w", err)
+	}
+	if runtime.GOOS == "windows" || fi.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("embedded: %w", err)
+	}
+	ours := len(entries) == 0
+	for _, e := range entries {
+		ours = ours || e.Name() == lockFile // the first that we make
+	}
+	if !ours {
+		return fmt.Errorf("%w, and others may enter it: %s", ErrForeign, dir)
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return fmt.Errorf("embedded: %w", err)
