@@ -6,9 +6,14 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/netip"
 	"net/smtp"
+	"net/textproto"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -182,7 +187,7 @@ func (p plain) Start(s *smtp.ServerInfo) (string, []byte, error) {
 }
 
 func TestServersAreIsolated(t *testing.T) {
-	for i := range 4 {
+	for i := range 50 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			srv := mailtest.New(t)
@@ -343,6 +348,106 @@ func TestUsualMailboxes(t *testing.T) {
 		}
 		if got := strings.Join(got, " "); got != want {
 			t.Errorf("ann has %s, want %s", got, want)
+		}
+	}
+}
+
+// notes is a log that a test reads.
+type notes struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (n *notes) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.b.Write(p)
+}
+
+func (n *notes) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.b.String()
+}
+
+// TestTheLogFollowsAMessage: who wrote, to whom, and what became of it, by one ID.
+func TestTheLogFollowsAMessage(t *testing.T) {
+	log := &notes{}
+	srv := mailtest.New(t, func(c *server.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	srv.Account("ann@example.test", "secret")
+	auth := plain{smtp.PlainAuth("", "ann@example.test", "secret", mailtest.Hostname)}
+	send(t, srv.SubmissionAddr(), srv.ClientTLS(), auth, "ann@example.test", []string{"ann@example.test", "zoe@example.net"}, "From: ann@example.test\r\n\r\n")
+	id, _, _ := strings.Cut(srv.Left(soon(t), 1)[0].Envelope.ID, "/")
+	srv.Queue.Settled(soon(t))
+	if trySend(srv.SMTPAddr(), nil, nil, "zoe@example.net", []string{"nobody@example.test"}, text) == nil ||
+		trySend(srv.SubmissionAddr(), srv.ClientTLS(), auth, "eve@example.test", []string{"zoe@example.net"}, text) == nil {
+		t.Error("what must be refused was not")
+	}
+	lines := strings.Split(log.String(), "\n")
+	for _, want := range [][]string{
+		{"smtp: message received", "door=submission", "id=" + id, "from=ann@example.test", `to="[ann@example.test zoe@example.net]"`},
+		{"queue: delivered", "item=" + id + "/1", "from=ann@example.test", "to=zoe@example.net", "hop=mailtest"},
+		{"smtp: recipient refused", "door=smtp", "addr=127.0.0.1:", "from=zoe@example.net", "to=<nobody@example.test>", "5.1.1"},
+		{"smtp: sender refused", "door=submission", "from=<eve@example.test>"},
+	} {
+		if !slices.ContainsFunc(lines, func(l string) bool {
+			return !slices.ContainsFunc(want, func(part string) bool { return !strings.Contains(l, part) })
+		}) {
+			t.Errorf("no line with %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(log)
+	}
+}
+
+// TestBehindAProxy: who is behind a load balancer is judged by the address that it
+// tells.
+func TestBehindAProxy(t *testing.T) {
+	srv := mailtest.New(t, func(c *server.Config) {
+		c.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		c.MaxPerIP = 1
+		c.Reverse = func(_ context.Context, a netip.Addr) string { return "peer-" + a.String() + ".example.net" }
+	})
+	srv.Account("ann@example.test", "secret")
+	dial := func(addr, from string) *textproto.Conn {
+		t.Helper()
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { nc.Close() })
+		fmt.Fprintf(nc, "PROXY TCP4 %s 127.0.0.1 40000 25\r\n", from)
+		return textproto.NewConn(nc)
+	}
+	c := dial(srv.SMTPAddr(), "192.0.2.7")
+	for _, step := range []struct {
+		say  string
+		code int
+	}{{"", 220}, {"HELO me", 250}, {"MAIL FROM:<z@example.net>", 250}, {"RCPT TO:<ann@example.test>", 250}, {"DATA", 354}, {text + ".", 250}} {
+		if step.say != "" {
+			c.PrintfLine("%s", step.say)
+		}
+		if _, msg, err := c.ReadResponse(step.code); err != nil {
+			t.Fatalf("%s: %v %s", step.say, err, msg)
+		}
+	}
+	if m := srv.Wait(soon(t), 1)[0]; !strings.Contains(m.Header("Received"), "from me (peer-192.0.2.7.example.net [192.0.2.7])") {
+		t.Errorf("Received: %s", m.Header("Received"))
+	}
+	for _, addr := range []string{srv.SMTPAddr(), srv.SubmissionAddr()} {
+		for from, code := range map[string]int{"192.0.2.7": 421, "192.0.2.8": 220} {
+			if addr == srv.SubmissionAddr() {
+				code = 220 // another part counts for itself
+			}
+			if _, msg, err := dial(addr, from).ReadResponse(code); err != nil {
+				t.Errorf("%s from %s: %v %s", addr, from, err, msg)
+			}
+		}
+	}
+	for _, want := range []string{"* OK", "* BYE"} {
+		if line, err := dial(srv.IMAPAddr(), "192.0.2.9").ReadLine(); err != nil || !strings.HasPrefix(line, want) {
+			t.Errorf("imap: %q, %v, want %q", line, err, want)
 		}
 	}
 }

@@ -109,9 +109,11 @@ type Config struct {
 
 	// Close, if set, is called once when Run returns and nothing uses the
 	// backends any more.
-	Close  func() error
-	Clock  mailkeel.Clock // nil means real time
-	Logger *slog.Logger   // nil means discard
+	Close func() error
+	// Clock is for what is written down and for when things are due; nil means
+	// real time. Time-outs of connections are in real time.
+	Clock  mailkeel.Clock
+	Logger *slog.Logger // nil means discard
 }
 
 // check says what is wrong with a Config.

@@ -94,7 +94,7 @@ func New(c Config) (*Server, error) {
 	lmtp.Next, lmtp.LMTP = each, true
 	msa.Next = lifted{trusted: c.Trusted, free: users(nil), held: users(c.KV)}
 	msa.Submission, msa.Auth, msa.InsecureAuth, msa.Proxies, msa.Reverse = true, c.Auth, c.InsecureAuth, c.Proxies, c.Reverse
-	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Clock: c.Clock, Logger: c.Logger}
+	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Logger: c.Logger}
 
 	return &Server{
 		Store: boxes, Queue: out, MX: mx, LMTP: lmtp, MSA: msa, IMAP: reader, cfg: c,

@@ -56,22 +56,37 @@ func (tx *transaction) finish(info blob.Info) ([]mailkeel.Result, error) {
 	v := tx.judge(filter.Message, nil, body)
 	log := c.log()
 	if s.Logger != nil {
-		log = log.With("id", tx.env.ID, "from", tx.env.From, "rcpts", len(tx.env.Rcpts), "bytes", info.Size)
+		log = log.With("id", tx.env.ID, "from", tx.env.From, "to", tx.to(), "rcpts", len(tx.env.Rcpts), "bytes", info.Size)
+		if tx.verdict.Why != "" {
+			log = log.With("why", tx.verdict.Why)
+		}
 	}
 	if v.Refuse != nil {
-		log.Info("smtp: message refused", "err", v.Refuse, "why", tx.verdict.Why)
+		log.Info("smtp: message refused", "err", v.Refuse)
 		return nil, v.Refuse
 	}
 	if tx.verdict.Discard {
-		log.Info("smtp: message discarded", "why", tx.verdict.Why)
+		log.Info("smtp: message discarded")
 		return nil, nil
 	}
 	body = body.with(slices.Concat(tx.results(), v.Prefix))
 
 	results := tx.distribute(v, body, log)
-	log.Info("smtp: message received", "why", tx.verdict.Why)
+	log.Info("smtp: message received")
 	return results, nil
 }
+
+// to is who gets the message, for the log: the first of them.
+func (tx *transaction) to() []string {
+	var to []string
+	for _, r := range tx.env.Rcpts[:min(len(tx.env.Rcpts), 10)] {
+		to = append(to, r.Addr)
+	}
+	return to
+}
+
+// shown is a word of a peer for the log, cut off where no address is so long.
+func shown(s string) string { return s[:min(len(s), 320)] }
 
 // results is the Authentication-Results field (RFC 8601) and what the filters
 // thought, or nothing if they have found nothing.

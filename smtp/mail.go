@@ -13,7 +13,7 @@ import (
 // Mail begins a transaction.
 func (s *session) Mail(_ string, o *gosmtp.MailOptions) error {
 	if err := s.mail(o); err != nil {
-		s.c.log().Info("smtp: sender refused", "hello", s.c.origin.Hello, "err", err)
+		s.c.log().Info("smtp: sender refused", "hello", s.c.origin.Hello, "from", shown(s.path("FROM:")), "err", err)
 		return toWire(err, "")
 	}
 	s.c.setBusy(true)

@@ -44,7 +44,7 @@ func (s *session) Rcpt(_ string, o *gosmtp.RcptOptions) error {
 		c.w.junk--
 		return rcptOK
 	}
-	c.log().Info("smtp: recipient refused", "id", tx.env.ID, "from", tx.env.From, "err", err)
+	c.log().Info("smtp: recipient refused", "id", tx.env.ID, "from", tx.env.From, "to", shown(s.path("TO:")), "err", err)
 	if e := (*mailkeel.Error)(nil); mailkeel.Permanent(err) && errors.As(err, &e) && e.Enhanced[1] != 7 || isRelay(err) {
 		c.badRcpts++
 	}
