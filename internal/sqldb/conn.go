@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	zs "zombiezen.com/go/sqlite"
 )
@@ -188,6 +189,8 @@ func wrap(q string, err error) error {
 	switch zs.ErrCode(err) {
 	case zs.ResultConstraintUnique, zs.ResultConstraintPrimaryKey, zs.ResultConstraintRowID:
 		err = errors.Join(ErrUnique, err)
+	case zs.ResultFull, zs.ResultIOErrSHMSize:
+		err = errors.Join(syscall.ENOSPC, err)
 	}
 	return fmt.Errorf("sqldb: %.60s: %w", q, err)
 }

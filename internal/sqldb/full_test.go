@@ -1,10 +1,13 @@
 package sqldb_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
@@ -70,5 +73,48 @@ func TestFullDatabaseFailsAndRecovers(t *testing.T) {
 	}
 	if faults, err := db.Check(t.Context()); err != nil || len(faults) > 0 {
 		t.Errorf("faults %q, %v", faults, err)
+	}
+}
+
+// TestReserveIsGivenUpWhenFull: and made again when there is room.
+func TestReserveIsGivenUpWhenFull(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	db := open(t, path, sqldb.Options{Reserve: 100_000})
+	there := func() bool {
+		fi, err := os.Stat(path + "-reserve")
+		return err == nil && fi.Size() == 100_000
+	}
+	if !there() {
+		t.Fatal("there is no reserve")
+	}
+	if err := sqldb.Migrate(t.Context(), db, "t", `CREATE TABLE t (v BLOB)`); err != nil {
+		t.Fatal(err)
+	}
+	tries := 0
+	pages := func(c sqldb.Conn, n int) error {
+		return c.Query(fmt.Sprint("PRAGMA max_page_count=", n), func(sqldb.Row) error { return nil })
+	}
+	err := db.Update(t.Context(), func(c sqldb.Conn) error {
+		if tries++; there() { // the room that it gives
+			return errors.Join(pages(c, 100), c.Exec("INSERT INTO t VALUES (?)", make([]byte, 1_000_000)))
+		}
+		return errors.Join(pages(c, 1000), c.Exec("INSERT INTO t VALUES (?)", make([]byte, 1_000_000)))
+	})
+	if err != nil || there() || tries < 2 {
+		t.Errorf("%v after %d tries, the reserve is there: %v", err, tries, there())
+	}
+	err = db.Update(t.Context(), func(c sqldb.Conn) error {
+		return errors.Join(pages(c, 1), c.Exec("INSERT INTO t VALUES (?)", make([]byte, 1_000_000)))
+	})
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("without a reserve: %v, want ENOSPC", err)
+	}
+	for range 64 {
+		if err := db.Update(t.Context(), func(c sqldb.Conn) error { return pages(c, 1000) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !there() {
+		t.Error("the reserve did not come back")
 	}
 }

@@ -31,8 +31,8 @@ var (
 // Conn. They do no slow I/O and start no other transaction.
 type DB interface {
 	// Update runs fn in a transaction that sees no other half done. When it
-	// returns nil the changes are durable; otherwise nothing changed. When
-	// ctx ends while Update waits for its turn, fn does not run.
+	// returns nil the changes are durable; otherwise nothing changed. An error
+	// that is syscall.ENOSPC means that the disk is full. When ctx ends while Update waits for its turn, fn does not run.
 	Update(ctx context.Context, fn func(Conn) error) error
 	// View runs fn on a consistent snapshot. fn cannot write.
 	View(ctx context.Context, fn func(Conn) error) error

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/mailkeel/mailkeel/internal/committer"
@@ -25,6 +26,10 @@ type Options struct {
 	// are held back until it can begin anew; zero means 256 MB. Without that
 	// it would grow for ever if there was always somebody reading.
 	MaxLog int64
+	// Reserve is how many bytes a file beside the database takes up, which is
+	// given up when the disk is full, so that rows can still be removed; zero
+	// means none. It comes back when there is room for three of it.
+	Reserve int64
 	// Trace, if set, is told of every statement and how many rows it gave.
 	// It is called from many goroutines.
 	Trace func(query string, rows int)
@@ -39,6 +44,7 @@ type SQLite struct {
 	writer  *writer
 	readers chan *conn // holds nil for one that is not open yet
 	hub     hub
+	reserve reserve
 
 	mu      sync.Mutex
 	closed  bool
@@ -70,20 +76,33 @@ func OpenSQLite(path string, o Options) (*SQLite, error) {
 	if o.MaxLog <= 0 {
 		o.MaxLog = 256 << 20
 	}
-	c, err := openConn(path, &o, "synchronous=FULL", "journal_size_limit=67108864")
+	db := &SQLite{o: o, path: path, readers: make(chan *conn, o.Readers), reserve: reserve{path: path + "-reserve", size: o.Reserve}}
+	c, err := openWriter(path, &o)
+	if err != nil && db.reserve.size > 0 && os.Remove(db.reserve.path) == nil {
+		c, err = openWriter(path, &o) // the log needs room, too
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := c.useWAL(); err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	db := &SQLite{o: o, path: path, readers: make(chan *conn, o.Readers)}
+	db.reserve.fill()
 	db.writer = &writer{db: db, conn: c, maxLog: o.MaxLog, patience: time.Second}
 	db.com.Target, db.com.MaxBatch = db.writer, o.MaxBatch
 	for range o.Readers {
 		db.readers <- nil
 	}
 	return db, nil
+}
+
+// openWriter opens the connection that writes.
+func openWriter(path string, o *Options) (*conn, error) {
+	c, err := openConn(path, o, "synchronous=FULL", "journal_size_limit=67108864")
+	if err != nil {
+		return nil, err
+	}
+	if err := c.useWAL(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
 }
 
 func (db *SQLite) Buffer(name string, b Buffer) Buffer {
@@ -101,6 +120,15 @@ func (db *SQLite) Buffer(name string, b Buffer) Buffer {
 }
 
 func (db *SQLite) Update(ctx context.Context, fn func(Conn) error) error {
+	times := db.reserve.times()
+	err := db.update(ctx, fn)
+	if errors.Is(err, syscall.ENOSPC) && db.reserve.give(times) {
+		err = db.update(ctx, fn)
+	}
+	return err
+}
+
+func (db *SQLite) update(ctx context.Context, fn func(Conn) error) error {
 	u := &updateConn{w: db.writer}
 	err := db.com.Do(ctx, func() error {
 		u.notes = u.notes[:0]

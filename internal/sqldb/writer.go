@@ -96,6 +96,7 @@ func (w *writer) Commit() error {
 	}
 	if w.commits++; w.commits%logEvery == 0 {
 		w.shrinkLog()
+		w.db.reserve.fill()
 	}
 	return nil
 }

@@ -43,3 +43,10 @@ type File interface {
 	Truncate(size int64) error
 	Close() error
 }
+
+// A Freer may be implemented by an FS that can say how much room is left.
+type Freer interface {
+	// Free returns how many bytes may still be written below a folder that is
+	// there, and false if that is not known.
+	Free(dir string) (int64, bool)
+}

@@ -6,7 +6,8 @@
 //
 //	VERSION    the layout of the directory
 //	LOCK       the process that owns it
-//	mail.db    rows: mailboxes, queue, accounts and what expires, with -wal and -shm
+//	mail.db    rows: mailboxes, queue, accounts and what expires, with -wal, -shm, and
+//	           -reserve, which is given up when the disk is full so that mail can be deleted
 //	blobs/     contents, named by their hash
 //	tls.pem    the self-signed certificate and its key
 //	control    a socket, if the program that owns it takes commands
@@ -43,6 +44,10 @@ var (
 	// other users. A private one (0700) would be taken.
 	ErrForeign = errors.New("embedded: the directory holds other things")
 )
+
+// reserve is what the database has left when the disk is full. It is less than what
+// contents leave free.
+const reserve = 4 << 20
 
 // Options may be zero.
 type Options struct {
@@ -91,7 +96,7 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 	if err := checkVersion(o.fs, dir); err != nil {
 		return h, err
 	}
-	if h.db, err = sqldb.OpenSQLite(filepath.Join(dir, "mail.db"), sqldb.Options{}); err != nil {
+	if h.db, err = sqldb.OpenSQLite(filepath.Join(dir, "mail.db"), sqldb.Options{Reserve: reserve}); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
 	}
 	if h.Blobs, err = fileblob.Open(filepath.Join(dir, "blobs"), fileblob.Options{FS: o.fs, Clock: o.Clock}); err != nil {

@@ -12,6 +12,7 @@
 package fileblob
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -40,6 +41,11 @@ var ErrDamaged = errors.New("fileblob: blob is damaged")
 type Options struct {
 	FS    vfs.FS         // nil means that of the machine
 	Clock mailkeel.Clock // nil means real time
+	// MinFree is how many bytes of the disk are left to others, such as the
+	// database that names the blobs and must be able to forget them; zero means
+	// 16 MB, negative none. When less is free, writes fail with syscall.ENOSPC,
+	// where FS is a vfs.Freer.
+	MinFree int64
 }
 
 // Store is a blob.Store in a folder.
@@ -47,6 +53,8 @@ type Store struct {
 	dir   string
 	fs    vfs.FS
 	clock mailkeel.Clock
+	free  vfs.Freer // nil if that is not known
+	least int64
 	temps atomic.Uint64
 
 	shards [256]shard // by the first byte of the hash
@@ -72,6 +80,8 @@ func Open(dir string, o Options) (*Store, error) {
 	if s.fs == nil {
 		s.fs = vfs.OS{}
 	}
+	s.least = cmp.Or(o.MinFree, 16<<20)
+	s.free, _ = s.fs.(vfs.Freer)
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.group.Target = &dirSync{s, sh, filepath.Join(dir, hex.EncodeToString([]byte{byte(i)}))}

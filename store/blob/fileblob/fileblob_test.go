@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -376,5 +377,39 @@ func BenchmarkPut(b *testing.B) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// smallDisk is one that says how much of it is free.
+type smallDisk struct {
+	vfs.Mem
+	free int64
+}
+
+func (d *smallDisk) Free(string) (int64, bool) { return d.free, true }
+
+func TestSomeOfTheDiskIsLeftToOthers(t *testing.T) {
+	disk := &smallDisk{free: 1000}
+	s := open(t, "/blobs", fileblob.Options{FS: disk, MinFree: 1000})
+	first, err := put(s, small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.free = 999
+	for _, text := range []string{"another", large} {
+		if _, err := put(s, text); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%d bytes on a full disk: %v, want ENOSPC", len(text), err)
+		}
+	}
+	// What takes no room goes on.
+	if _, err := put(s, small); err != nil {
+		t.Error(err)
+	}
+	if err := s.Touch(t.Context(), first.Ref); err != nil {
+		t.Error(err)
+	}
+	disk.free = 1000
+	if _, err := put(s, large); err != nil {
+		t.Error(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/mailkeel/mailkeel/internal/vfs"
@@ -66,6 +67,9 @@ func (w *writer) Write(p []byte) (n int, err error) {
 
 // spill writes what is in memory to the file.
 func (w *writer) spill() error {
+	if err := w.s.room(); err != nil {
+		return err
+	}
 	if w.temp == nil {
 		t, err := w.s.newTemp()
 		if err != nil {
@@ -166,6 +170,17 @@ func (s *Store) renew(p place, i blob.Info) (there bool, err error) {
 		return false, err
 	}
 	return true, s.fs.Chtimes(p.path, i.Young)
+}
+
+// room says ENOSPC before there is none.
+func (s *Store) room() error {
+	if s.free == nil || s.least < 0 {
+		return nil
+	}
+	if n, ok := s.free.Free(s.dir); ok && n < s.least {
+		return fmt.Errorf("%d bytes are free, of which none are for blobs: %w", n, syscall.ENOSPC)
+	}
+	return nil
 }
 
 // Close removes what is not committed.
