@@ -29,7 +29,7 @@ func (s *Store) Parse(ctx context.Context, info blob.Info) (Cold, error) {
 	}, nil
 }
 
-// parseLate parses messages of one account that were filed without it, and keeps
+// parseLate parses messages of one account for which that is not done, and keeps
 // what it finds, so that it is done once.
 func (s *Store) parseLate(ctx context.Context, ms []Message, out map[MessageID]Cold) error {
 	for _, m := range ms {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+
+	"github.com/mailkeel/mailkeel/internal/message"
 )
 
 // Keywords returns the keywords that were ever used in a mailbox; the right r.
@@ -51,7 +53,8 @@ func (a *Access) Scan(ctx context.Context, id MailboxID, q Query, fn func(Mailbo
 }
 
 // Cold returns what is known of messages in a mailbox by parsing them, of those
-// that are there; the right r. What was filed without parsing is parsed now.
+// that are there; the right r. What was filed without parsing, or parsed by an
+// older version, is parsed now.
 func (a *Access) Cold(ctx context.Context, id MailboxID, ids ...MessageID) (out map[MessageID]Cold, err error) {
 	var raw []Message
 	err = a.store.Backend.View(ctx, func(tx Tx) error {
@@ -76,7 +79,7 @@ func (a *Access) Cold(ctx context.Context, id MailboxID, ids ...MessageID) (out 
 			if err != nil {
 				return err
 			}
-			if out[c.ID] = c; len(c.Envelope) == 0 {
+			if out[c.ID] = c; message.Outdated(c.Envelope) {
 				m, err := tx.MessageByID(mb.Account, c.ID)
 				if err == nil {
 					raw = append(raw, m)

@@ -12,6 +12,10 @@ var ErrCorrupt = errors.New("message: corrupt encoding")
 // with their length before them. Offsets are differences from the one before.
 const codecVersion = 2
 
+// Outdated reports whether b is not what EncodeEnvelope or EncodePart writes now:
+// empty, or of an older version. The message is then parsed again.
+func Outdated(b []byte) bool { return len(b) == 0 || b[0] < codecVersion }
+
 type encoder struct {
 	b    []byte
 	last int64
