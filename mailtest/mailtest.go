@@ -32,9 +32,9 @@ import (
 // Hostname is what the server calls itself.
 const Hostname = "mx.example.test"
 
-// A Server is a mail server for one test. Its methods are for the goroutine of the
-// test and others; those that can fail end the test through its testing.TB, so
-// they are called only from the test's own goroutine where that says so.
+// A Server is a mail server for one test. Methods that cannot do what they are for
+// end the test, which only the test's own goroutine may do: call Account, Wait, Left
+// and those for addresses there. What was returned may be used anywhere.
 type Server struct {
 	// Server is the server itself, for what has no method here.
 	*server.Server

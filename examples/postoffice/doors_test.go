@@ -151,6 +151,8 @@ func TestRatesAreForPeersFromAfar(t *testing.T) {
 func TestOverQuotaIsSaidAtRCPT(t *testing.T) {
 	o := start(t, filepath.Join(t.TempDir(), "data"), "-account", "ann@x.test:secret-of-ann")
 	o.do(0, "account set -quota 1K ann@x.test")
+	o.do(0, "account add bob@x.test")
+	o.do(0, "alias add both@x.test ann@x.test bob@x.test")
 	if err := send(o.at["smtp"], "", "", "zoe@example.net", "ann@x.test", letter); err != nil {
 		t.Fatal(err)
 	}
@@ -164,9 +166,17 @@ func TestOverQuotaIsSaidAtRCPT(t *testing.T) {
 	if !strings.Contains(string(b), "\n452 4.2.2") {
 		t.Errorf("no 452 4.2.2 in\n%s", b)
 	}
-	// A message whose size was not announced waits in the queue for room.
+	// A message whose size was not announced is refused where it ends: in the
+	// queue it would wait, and its bounce go to whoever was forged as the sender.
 	big := letter + strings.Repeat("x\r\n", 1000)
-	if err := send(o.at["smtp"], "", "", "zoe@example.net", "ann@x.test", big); err != nil {
+	if err := send(o.at["smtp"], "", "", "zoe@example.net", "ann@x.test", big); err == nil || !strings.Contains(err.Error(), "4.2.2") {
+		t.Errorf("got %v, want 452 4.2.2", err)
+	}
+	if out := o.do(0, "queue list"); !strings.Contains(out, "nothing is queued") {
+		t.Errorf("queued:\n%s", out)
+	}
+	// If another recipient has it, it waits for room.
+	if err := send(o.at["smtp"], "", "", "zoe@example.net", "both@x.test", big); err != nil {
 		t.Fatal(err)
 	}
 	for out := ""; !strings.Contains(out, "4.2.2"); { // the queue tries it beside us
