@@ -10,6 +10,10 @@
 // listener accepts, on ports that were free, and the end of the test ends it.
 // Nothing sleeps: Wait returns at the moment when the message is filed. Servers
 // share nothing, so tests may run in parallel.
+//
+// Time is that of Config.Clock. In a bubble of testing/synctest, where sockets would
+// hold the time up, give the doors a Listener in memory or turn them off: then the
+// five days until a bounce pass in milliseconds.
 package mailtest
 
 import (
