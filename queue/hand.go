@@ -38,7 +38,8 @@ func (q *Queue) reserve(items []Item) (routes, skip []string) {
 	q.state.mu.Lock()
 	defer q.state.mu.Unlock()
 	now := q.now()
-	full, free := q.full(), q.workers()-q.inFlight()
+	taken, _ := q.taken()
+	full, free := q.full(), q.workers()-taken
 	for _, it := range items {
 		r := it.Route
 		if slices.Contains(routes, r) || slices.Contains(skip, r) {

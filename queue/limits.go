@@ -3,11 +3,20 @@ package queue
 import (
 	"cmp"
 	"slices"
+	"time"
+)
+
+// slowAfter is how long a transaction takes to be a slow one, and maxSlow how many
+// times Workers there are of those.
+const (
+	slowAfter = 10 * time.Second
+	maxSlow   = 4
 )
 
 // busy returns the routes that may not be leased now. free is false if no worker
-// is: a quarter of them is kept for fresh mail, if that is handed over.
-func (q *Queue) busy() (skip []string, free bool) {
+// is, and until says when one will be, if that is known: a quarter of them is kept
+// for fresh mail, if that is handed over.
+func (q *Queue) busy() (skip []string, free bool, until time.Time) {
 	q.state.mu.Lock()
 	defer q.state.mu.Unlock()
 	full := q.full()
@@ -22,7 +31,28 @@ func (q *Queue) busy() (skip []string, free bool) {
 	if _, ok := q.Backend.(LeasingPutter); ok {
 		workers -= workers / 4
 	}
-	return skip, q.inFlight() < workers
+	taken, until := q.taken()
+	return skip, taken < workers, until
+}
+
+// taken is how many workers are. A slow transaction makes room for another, so that
+// peers which do not answer do not keep the mail for the others waiting; until says
+// when the next one does, and is zero if there are too many. The caller holds the
+// mutex.
+func (q *Queue) taken() (n int, until time.Time) {
+	now := q.now()
+	slow, most := 0, maxSlow*q.workers()
+	for _, begun := range q.state.begun {
+		if at := begun.Add(slowAfter); at.After(now) {
+			until = earlier(until, at)
+		} else {
+			slow++
+		}
+	}
+	if slow >= most {
+		until = time.Time{}
+	}
+	return q.inFlight() - min(slow, most), until
 }
 
 // inFlight is how many transactions run or are about to. The caller holds the
@@ -89,9 +119,12 @@ func (q *Queue) learn(route string, bad bool) {
 // note says that a lease is being worked on. The caller holds the mutex.
 func (q *Queue) note(l Lease) {
 	if q.state.leases == nil {
-		q.state.leases = map[string]Lease{}
+		q.state.leases, q.state.begun = map[string]Lease{}, map[string]time.Time{}
 	}
 	q.state.leases[l.ID] = l
+	if _, ok := q.state.begun[l.ID]; !ok {
+		q.state.begun[l.ID] = q.now()
+	}
 }
 
 // renewed notes the new end of a lease.
@@ -105,4 +138,5 @@ func (q *Queue) end(l Lease) {
 	q.state.mu.Lock()
 	defer q.state.mu.Unlock()
 	delete(q.state.leases, l.ID)
+	delete(q.state.begun, l.ID)
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -500,5 +501,68 @@ func TestInlineAsksFirst(t *testing.T) {
 	}
 	if err := in.Verify(t.Context(), nil, mailkeel.Recipient{}, 0); err != nil {
 		t.Errorf("First was asked about another: %v", err)
+	}
+}
+
+// TestSlowHopsLeaveRoom: peers that take the connection and then say nothing, each of
+// a domain that nobody knew, keep neither mail that is queued nor fresh mail waiting,
+// and are not tried without end.
+func TestSlowHopsLeaveRoom(t *testing.T) {
+	const workers = 4
+	var hanging, most atomic.Int64
+	began, good, release := make(chan struct{}, 1000), make(chan string, 10), make(chan struct{})
+	clock := &testclock.Clock{}
+	q := &queue.Queue{
+		Backend: &memqueue.Backend{}, Blobs: &memblob.Store{}, Clock: clock, Workers: workers, DelayAfter: -1, TTL: time.Hour,
+		Next: mailkeel.HandlerFunc(func(_ context.Context, env *mailkeel.Envelope, _ mailkeel.Content) error {
+			if strings.HasPrefix(env.ID, "good") {
+				good <- env.ID
+				return nil
+			}
+			n := hanging.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			began <- struct{}{}
+			<-release
+			hanging.Add(-1)
+			return nil
+		}),
+	}
+	put := func(id, domain string) {
+		t.Helper()
+		env := &mailkeel.Envelope{ID: id, Rcpts: []mailkeel.Recipient{{Addr: "bob@" + domain}}}
+		if r := mailkeel.Deliver(t.Context(), q, env, message)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	start(t, q)
+	settled(t, q)
+	slow := 0
+	for range workers {
+		put(fmt.Sprint("slow", slow), fmt.Sprintf("slow%d.test", slow))
+		<-began
+		slow++
+	}
+	put("good-queued", "good.test") // there is no worker for it
+	clock.Advance(10 * time.Second)
+	if id := <-good; id != "good-queued" {
+		t.Error(id)
+	}
+	put("good-fresh", "good.test")
+	if id := <-good; id != "good-fresh" {
+		t.Error(id)
+	}
+	for range 100 {
+		put(fmt.Sprint("slow", slow), fmt.Sprintf("slow%d.test", slow))
+		slow++
+	}
+	for hanging.Load() < 4*workers+workers-workers/4 {
+		<-began
+		clock.Advance(10 * time.Second)
+	}
+	close(release)
+	settled(t, q)
+	if n := most.Load(); n > 5*workers {
+		t.Errorf("%d transactions at once, want %d at most", n, 5*workers)
 	}
 }
