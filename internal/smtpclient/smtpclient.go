@@ -270,7 +270,7 @@ func (c *Client) put(line string) error {
 		}
 	}
 	if strings.ContainsAny(line, "\r\n\x00") {
-		return fmt.Errorf("smtpclient: line break in a command")
+		return c.fail(fmt.Errorf("smtpclient: line break in a command"))
 	}
 	c.w.WriteString(line)
 	_, err := c.w.WriteString("\r\n")

@@ -67,9 +67,9 @@ type shard struct {
 	// mu is held by what looks at a blob and then changes it.
 	mu   sync.Mutex
 	made bool // the folder is there
-	// doubt is set when a sync of the folder failed: that names in it are
-	// durable cannot be found out any more, only renaming again helps.
-	doubt bool
+	// doubt counts syncs of the folder that failed: that names which were in it
+	// then are durable cannot be found out any more, only renaming again helps.
+	doubt int
 }
 
 var _ blob.Store = (*Store)(nil)

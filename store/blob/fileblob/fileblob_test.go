@@ -413,3 +413,38 @@ func TestSomeOfTheDiskIsLeftToOthers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFailedSyncSpoilsWhatItOverlapped: a name that came while a sync of its folder was
+// under way that then failed may be lost with the others, whatever the next sync says.
+func TestFailedSyncSpoilsWhatItOverlapped(t *testing.T) {
+	inside, leave := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	s := open(t, "/blobs", fileblob.Options{FS: &vfs.Inject{FS: new(vfs.Mem), Before: func(op vfs.Op) (err error) {
+		if op.Kind == "SyncDir" && filepath.Dir(op.Name) == "/blobs" {
+			once.Do(func() {
+				close(inside)
+				<-leave
+				err = errBoom
+			})
+		}
+		return err
+	}}})
+	errs := make(chan error, 2)
+	commit := func() {
+		_, err := put(s, small)
+		errs <- err
+	}
+	go commit()
+	<-inside
+	go commit()
+	s.WaitFor(1)
+	close(leave)
+	for range 2 {
+		if err := <-errs; err == nil {
+			t.Error("a name in doubt was promised")
+		}
+	}
+	if _, err := put(s, small); err != nil {
+		t.Error(err)
+	}
+}

@@ -29,14 +29,23 @@ func (d *dirSync) Commit() error {
 	err := d.s.fs.SyncDir(d.dir)
 	if err != nil {
 		d.shard.mu.Lock()
-		d.shard.doubt = true
+		d.shard.doubt++
 		d.shard.mu.Unlock()
 	}
 	return err
 }
 
-// syncDir returns when the names that are in the folder of a place now are
-// durable.
-func (s *Store) syncDir(ctx context.Context, p place) error {
-	return p.shard.group.Do(ctx, func() error { return nil })
+// syncDir returns when a name that came into the folder of a place is durable. doubt
+// is that of the shard before it came: a sync that failed since may have lost it,
+// whatever the next one says.
+func (s *Store) syncDir(ctx context.Context, p place, doubt int) error {
+	if err := p.shard.group.Do(ctx, func() error { return nil }); err != nil {
+		return err
+	}
+	p.shard.mu.Lock()
+	defer p.shard.mu.Unlock()
+	if p.shard.doubt != doubt {
+		return errDoubt
+	}
+	return nil
 }

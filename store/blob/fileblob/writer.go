@@ -24,6 +24,7 @@ const bufferSize = 64 << 10
 var (
 	errClosed = errors.New("fileblob: writer is closed")
 	errFailed = errors.New("fileblob: an earlier write failed")
+	errDoubt  = errors.New("a sync of the folder failed meanwhile")
 )
 
 type writer struct {
@@ -95,13 +96,13 @@ func (w *writer) Commit() (blob.Info, error) {
 	if err != nil {
 		return blob.Info{}, err
 	}
-	there, err := w.s.renew(p, i)
+	there, doubt, err := w.s.renew(p, i)
 	if err == nil && !there {
 		err = w.write(p, i.Young)
 	}
 	if err == nil {
 		// Also if it was there: the writer before may not have come so far.
-		err = w.s.syncDir(w.ctx, p)
+		err = w.s.syncDir(w.ctx, p, doubt)
 	}
 	if err != nil {
 		return blob.Info{}, fmt.Errorf("fileblob: %w", err)
@@ -155,21 +156,22 @@ func (s *Store) makeDir(p place) error {
 }
 
 // renew makes a blob young that is there already. One of the wrong size is
-// written again, and so is one whose name may not be durable.
-func (s *Store) renew(p place, i blob.Info) (there bool, err error) {
+// written again, and so is one whose name may not be durable. doubt is for syncDir.
+func (s *Store) renew(p place, i blob.Info) (there bool, doubt int, err error) {
 	p.shard.mu.Lock()
 	defer p.shard.mu.Unlock()
-	if p.shard.doubt {
-		return false, nil
+	doubt = p.shard.doubt
+	if doubt > 0 {
+		return false, doubt, nil
 	}
 	fi, err := s.fs.Stat(p.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return false, doubt, nil
 	}
 	if err != nil || fi.Size() != i.Size {
-		return false, err
+		return false, doubt, err
 	}
-	return true, s.fs.Chtimes(p.path, i.Young)
+	return true, doubt, s.fs.Chtimes(p.path, i.Young)
 }
 
 // room says ENOSPC before there is none.
