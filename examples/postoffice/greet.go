@@ -43,7 +43,11 @@ func (o *options) greet(ctx context.Context, w io.Writer, home *embedded.Home, s
 		fmt.Fprintf(w, "\nDemo account: %s, password %s\n", demoAddress, pw)
 		o.tryOut(w, s, pw)
 	} else {
-		fmt.Fprintf(w, "\nMake an account:  postoffice account add -dir %s you@DOMAIN\n", home.Dir)
+		domain := "DOMAIN"
+		if ds, err := home.Accounts.Domains(ctx); err == nil && len(ds) > 0 {
+			domain = ds[0].Name
+		}
+		fmt.Fprintf(w, "\nMake an account:  postoffice account add -dir %s you@%s\n", home.Dir, domain)
 	}
 	fmt.Fprintln(w)
 }
