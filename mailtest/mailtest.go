@@ -58,8 +58,10 @@ type Server struct {
 // New starts a server, and ends it with the test. Each edit may change the Config
 // before that: limits, filters, a Clock, other backends.
 //
-// People log in with or without TLS. What is not for one of the accounts counts as
-// sent away: see Left.
+// People log in with or without TLS. SMTP and submission do not offer STARTTLS,
+// because net/smtp.SendMail and others would take it, and find that nobody vouches for
+// the certificate; an edit with NoSTARTTLS = false is for code that insists on it. What
+// is not for one of the accounts counts as sent away: see Left.
 func New(tb testing.TB, edits ...func(*server.Config)) *Server {
 	tb.Helper()
 	s := &Server{tb: tb, users: newDirectory(), changed: make(chan struct{})}
@@ -78,6 +80,7 @@ func New(tb testing.TB, edits ...func(*server.Config)) *Server {
 		Directory: s.users, Auth: s.users,
 		SMTP: any, Submission: any, Submissions: any, IMAP: any, IMAPS: any,
 		TLS:          &tls.Config{GetCertificate: cert.GetCertificate, MinVersion: tls.VersionTLS12},
+		NoSTARTTLS:   true,
 		InsecureAuth: true,
 		Rest:         transport{s},
 		Logger:       slog.New(slog.NewTextHandler(logs{tb}, nil)),
@@ -125,17 +128,16 @@ func (s *Server) addr(door string) string {
 	return a.String()
 }
 
-// SMTPAddr is where mail from other servers comes in, "127.0.0.1:port". With
-// STARTTLS, as is everything whose name does not end in s.
+// SMTPAddr is where mail from other servers comes in, "127.0.0.1:port".
 func (s *Server) SMTPAddr() string { return s.addr(server.SMTP) }
 
 // SubmissionAddr is where users send, after AUTH.
 func (s *Server) SubmissionAddr() string { return s.addr(server.Submission) }
 
-// SubmissionsAddr is the same with TLS from the start.
+// SubmissionsAddr is the same with TLS from the start: see ClientTLS.
 func (s *Server) SubmissionsAddr() string { return s.addr(server.Submissions) }
 
-// IMAPAddr is where users read.
+// IMAPAddr is where users read, with STARTTLS.
 func (s *Server) IMAPAddr() string { return s.addr(server.IMAP) }
 
 // IMAPSAddr is the same with TLS from the start.

@@ -81,8 +81,28 @@ func trySend(addr string, conf *tls.Config, auth smtp.Auth, from string, to []st
 
 const text = "From: zoe@example.net\r\nTo: ann@example.test\r\nSubject: hello\r\n\r\nGrüße\r\n.dots\r\n"
 
-func TestFromSMTPToIMAP(t *testing.T) {
+// withSTARTTLS is an edit of the Config.
+func withSTARTTLS(c *server.Config) { c.NoSTARTTLS = false }
+
+// TestSendMail: the standard library's way works as it is, also with a login.
+func TestSendMail(t *testing.T) {
 	srv := mailtest.New(t)
+	srv.Account("ann@example.test", "secret")
+	if err := smtp.SendMail(srv.SMTPAddr(), nil, "zoe@example.net", []string{"ann@example.test"}, []byte(text)); err != nil {
+		t.Error(err)
+	}
+	auth := smtp.PlainAuth("", "ann@example.test", "secret", "127.0.0.1")
+	if err := smtp.SendMail(srv.SubmissionAddr(), auth, "ann@example.test", []string{"ann@example.test"}, []byte("From: ann@example.test\r\n\r\n")); err != nil {
+		t.Error(err)
+	}
+	srv.Wait(soon(t), 2)
+	if err := trySend(srv.SMTPAddr(), srv.ClientTLS(), nil, "zoe@example.net", []string{"ann@example.test"}, text); err == nil {
+		t.Error("STARTTLS is there and not offered")
+	}
+}
+
+func TestFromSMTPToIMAP(t *testing.T) {
+	srv := mailtest.New(t, withSTARTTLS)
 	srv.Account("ann@example.test", "secret")
 	srv.Account("bob@example.test", "hidden")
 	send(t, srv.SMTPAddr(), srv.ClientTLS(), nil, "zoe@example.net", []string{"ann@example.test", "bob@example.test"}, text)
@@ -148,7 +168,7 @@ func TestFromSMTPToIMAP(t *testing.T) {
 }
 
 func TestSubmission(t *testing.T) {
-	srv := mailtest.New(t)
+	srv := mailtest.New(t, withSTARTTLS)
 	srv.Account("ann@example.test", "secret")
 	srv.Account("bob@example.test", "hidden")
 	auth := smtp.PlainAuth("", "ann@example.test", "secret", mailtest.Hostname)
@@ -292,7 +312,7 @@ func (c content) Open(context.Context) (io.ReadCloser, error) {
 
 // TestGuessesCountAcrossDoors is T9: the limit on guesses is one for all doors.
 func TestGuessesCountAcrossDoors(t *testing.T) {
-	srv := mailtest.New(t)
+	srv := mailtest.New(t, withSTARTTLS)
 	srv.Account("ann@example.test", "secret")
 	srv.Account("bob@example.test", "hidden")
 	for i := range 12 {
@@ -373,7 +393,7 @@ func (n *notes) String() string {
 // TestTheLogFollowsAMessage: who wrote, to whom, and what became of it, by one ID.
 func TestTheLogFollowsAMessage(t *testing.T) {
 	log := &notes{}
-	srv := mailtest.New(t, func(c *server.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	srv := mailtest.New(t, withSTARTTLS, func(c *server.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	srv.Account("ann@example.test", "secret")
 	auth := plain{smtp.PlainAuth("", "ann@example.test", "secret", mailtest.Hostname)}
 	send(t, srv.SubmissionAddr(), srv.ClientTLS(), auth, "ann@example.test", []string{"ann@example.test", "zoe@example.net"}, "From: ann@example.test\r\n\r\n")

@@ -53,6 +53,8 @@ type Config struct {
 	// TLS holds the certificate, best as GetCertificate; nil means that there
 	// is none, and then nobody can log in without InsecureAuth.
 	TLS *tls.Config
+	// NoSTARTTLS keeps SMTP, LMTP and Submission from offering TLS.
+	NoSTARTTLS bool
 	// InsecureAuth lets passwords be sent in the clear. New refuses it if a
 	// door has an address that is not loopback.
 	InsecureAuth bool

@@ -87,7 +87,7 @@ func New(c Config) (*Server, error) {
 	}
 
 	door := func(name string) *smtp.Server {
-		return &smtp.Server{Hostname: c.Hostname, Blobs: c.Blobs, Directory: c.Directory, TLS: c.TLS, MaxBytes: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger.With("door", name)}
+		return &smtp.Server{Hostname: c.Hostname, Blobs: c.Blobs, Directory: c.Directory, TLS: c.TLS, NoSTARTTLS: c.NoSTARTTLS, MaxBytes: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger.With("door", name)}
 	}
 	mx, lmtp, msa := door(SMTP), door(LMTP), door(Submission)
 	mx.Next, mx.Filters, mx.Proxies, mx.Reverse = first, c.Filters, c.Proxies, c.Reverse

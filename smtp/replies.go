@@ -143,7 +143,7 @@ func (w *wire) mend(p []byte) []byte {
 // keywords are those of EHLO that the engine does not know how to say.
 func (c *conn) keywords() string {
 	var b strings.Builder
-	if c.tls == nil && c.s.tls != nil {
+	if c.tls == nil && c.s.tls != nil && !c.s.NoSTARTTLS {
 		b.WriteString("250-STARTTLS\r\n")
 	}
 	if c.tls != nil {

@@ -221,7 +221,7 @@ func (w *wire) startTLS() error {
 	switch s := w.c.s; {
 	case w.c.tls != nil:
 		w.say("503 5.5.1 TLS is active already")
-	case s.tls == nil:
+	case s.tls == nil || s.NoSTARTTLS:
 		w.say("502 5.5.1 TLS is not available")
 	case len(w.line) != len("STARTTLS"):
 		w.broken("501 5.5.4 STARTTLS has no arguments")

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestReadmeCompiles builds every Go program that the README shows.
-func TestReadmeCompiles(t *testing.T) {
+// TestReadme builds every Go program that the README shows, and runs the tests.
+func TestReadme(t *testing.T) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
@@ -32,15 +32,25 @@ func TestReadmeCompiles(t *testing.T) {
 			}
 			// The file is laid over a folder of the module that is not there.
 			pkg := fmt.Sprintf("internal/floors/testdata/readme%d", i+1)
-			overlay, _ := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, pkg, "main.go"): file}})
+			name, args, bin := "main.go", []string{"build"}, os.DevNull
+			test := strings.Contains(code, "func Test")
+			if test {
+				name, args, bin = "readme_test.go", []string{"test", "-c", "-vet=off"}, filepath.Join(dir, "readme.test")
+			}
+			overlay, _ := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, pkg, name): file}})
 			list := filepath.Join(dir, "overlay.json")
 			if err := os.WriteFile(list, overlay, 0o666); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command("go", "build", "-overlay", list, "-o", os.DevNull, "./"+pkg)
+			cmd := exec.Command("go", append(args, "-overlay", list, "-o", bin, "./"+pkg)...)
 			cmd.Dir = root
 			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("example %d of the README: %v\n%s", i+1, err, out)
+				t.Fatalf("example %d of the README: %v\n%s", i+1, err, out)
+			}
+			if test {
+				if out, err := exec.Command(bin, "-test.v").CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+					t.Errorf("example %d of the README: %v\n%s", i+1, err, out)
+				}
 			}
 		})
 	}
