@@ -216,7 +216,7 @@ func (c *CLI) do(ctx context.Context, dir, command string, args any, row func(js
 		}
 		// Someone starts, stops or runs a command without a server.
 		if !clock.Now().Before(until) {
-			return fail(fmt.Sprintf("%v, which does not answer", err), "if it is a server that hangs, stop it and try again; see "+c.Socket(dir))
+			return fail(fmt.Sprintf("%v, which does not answer", err), "it takes no commands at "+c.Socket(dir)+", or it hangs: stop it and try again")
 		}
 		t := clock.NewTimer(50 * time.Millisecond)
 		select {
