@@ -130,14 +130,14 @@ func testSettleFails(b *bench) {
 // swept meanwhile.
 func testSettleFailsForLong(b *bench) {
 	u := &unsettled{Backend: b.Backend}
-	u.left.Store(3*3600 + 1800)
+	u.left.Store(3*60 + 30)
 	b.q.Backend = u
 	n := &next{b: b, answers: map[string]error{"no@y": no}}
 	b.deliver(envelope("m", "no@y"))
 	pass := b.run(n)
-	for range 4 {
-		pass(time.Hour)
-		if _, err := blob.Sweep(b.Context(), b.q.Blobs, b.clock.Now(), 2*time.Hour, b.q); err != nil {
+	for range 5 {
+		pass(time.Minute)
+		if _, err := blob.Sweep(b.Context(), b.q.Blobs, b.clock.Now(), 2*time.Minute, b.q); err != nil {
 			b.Fatal(err)
 		}
 	}
