@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -280,7 +281,27 @@ func Binary(tb testing.TB) string {
 	return path
 }
 
+// look looks at all sources of the module: the go command takes the result of an
+// earlier run for this one unless a file changed that the test looked at, and it does
+// not see what the program is built from.
+func look() {
+	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return
+	}
+	_ = filepath.WalkDir(filepath.Dir(strings.TrimSpace(string(mod))), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && !strings.HasSuffix(path, "_test.go") && filepath.Base(filepath.Dir(path)) != "testdata" {
+			_, err = os.Stat(path)
+		}
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") && len(d.Name()) > 1 {
+			return filepath.SkipDir
+		}
+		return nil
+	})
+}
+
 func build() (string, error) {
+	look()
 	dir, err := os.MkdirTemp("", "postoffice-")
 	if err != nil {
 		return "", fmt.Errorf("testoffice: %w", err)
