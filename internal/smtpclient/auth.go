@@ -19,6 +19,8 @@ func (c *Client) Auth(ctx context.Context, mech, initial string, next func(chall
 	if initial != "" {
 		line += " " + enc.EncodeToString([]byte(initial))
 	}
+	c.asked = true
+	defer func() { c.asked = false }()
 	r, err := c.cmd(ctx, line)
 	for range 10 {
 		if err != nil {

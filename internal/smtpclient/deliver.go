@@ -229,7 +229,9 @@ func (c *Client) envelope(ctx context.Context, mail string, jobs []*job) (Reply,
 	if err := collect(); err != nil {
 		return Reply{}, err
 	}
+	c.asked = true
 	r, err := c.read(ctx, or(c.o.Timeouts.Data, 3*time.Minute))
+	c.asked = false
 	if refused != nil {
 		all()
 	}

@@ -77,6 +77,9 @@ func (c *Client) read(ctx context.Context, d time.Duration) (Reply, error) {
 		return Reply{}, c.fail(c.why(ctx, err))
 	}
 	c.due = max(c.due-1, 0)
+	if r.Code/100 == 3 && !c.asked { // what does it wait for now?
+		return r, c.fail(refusal(r, 250))
+	}
 	if r.Code == 421 {
 		return r, c.fail(refusal(r, 250))
 	}

@@ -69,6 +69,7 @@ type Client struct {
 	ext   map[string]string
 	dirty bool // a transaction may be open
 	due   int  // replies to come
+	asked bool // a 3xx is an answer to what was said
 
 	mu     sync.Mutex
 	broken error // why it is of no more use
