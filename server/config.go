@@ -64,7 +64,8 @@ type Config struct {
 	// the queue until there is one, or a person drops it. It and those of
 	// Routes are closed when Run ends, if they are an io.Closer.
 	Rest mailkeel.Transport
-	// Routes are exceptions from Rest, by domain in lower case.
+	// Routes are exceptions from Rest, by domain in lower case A-labels;
+	// ".example.org" is for all below it.
 	Routes map[string]mailkeel.Transport
 	// Local, if set, wraps the Transport that files mail: what it returns is
 	// asked first. It may implement mailkeel.Verifier.
