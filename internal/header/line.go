@@ -1,14 +1,20 @@
 package header
 
+// maxName is where the colon of a field stands at the latest.
+const maxName = 998
+
 // Colon returns the index of the colon in a line that begins a field, or -1 if
 // the line does not. Every part of this module that asks where a header ends asks
 // this function, so that all agree: a header ends at an empty line, or before the
 // first line that is neither a field, nor folded onto one, nor a "From " line at
 // the very start.
 //
-// A name is of printable ASCII without spaces (RFC 5322, 3.6.8); spaces between
+// The colon is among the first 998 bytes, the most that a line may have (RFC 5322,
+// 2.1.1): more is not asked for, so that readers with buffers of different sizes
+// agree. A name is of printable ASCII without spaces (RFC 5322, 3.6.8); spaces between
 // it and the colon are let pass (RFC 5322, 4.5).
 func Colon(line []byte) int {
+	line = line[:min(len(line), maxName)]
 	n := 0
 	for n < len(line) && line[n] > ' ' && line[n] < 127 && line[n] != ':' {
 		n++
