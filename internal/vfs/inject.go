@@ -84,6 +84,9 @@ func (i *Inject) Chtimes(name string, mtime time.Time) error {
 	return i.FS.Chtimes(name, mtime)
 }
 
+// Free asks nobody: it changes nothing, and may fail anyway.
+func (i *Inject) Free(dir string) (int64, bool) { return Free(i.FS, dir) }
+
 type injectFile struct {
 	f    File
 	i    *Inject
@@ -118,6 +121,20 @@ func (f *injectFile) Sync() error {
 		return err
 	}
 	return f.f.Sync()
+}
+
+func (f *injectFile) SyncData() error {
+	if err := f.i.Before(Op{Kind: "SyncData", Name: f.name}); err != nil {
+		return err
+	}
+	return SyncData(f.f)
+}
+
+func (f *injectFile) Allocate(size int64) error {
+	if err := f.i.Before(Op{Kind: "Allocate", Name: f.name}); err != nil {
+		return err
+	}
+	return Allocate(f.f, size)
 }
 
 func (f *injectFile) Truncate(size int64) error {

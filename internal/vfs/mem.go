@@ -17,6 +17,10 @@ import (
 // Mem is an FS in memory that knows what a power cut would leave. The zero value
 // is empty but for the root folder.
 type Mem struct {
+	// Capacity is how many bytes fit into all files that have a name; zero
+	// means no limit. What does not fit fails with syscall.ENOSPC.
+	Capacity int64
+
 	mu   sync.Mutex
 	root *node
 }
@@ -30,8 +34,10 @@ type node struct {
 	mtime   time.Time
 	data    []byte
 	synced  []byte
+	writes  []write // since the last sync
 	names   map[string]*node
 	durable map[string]*node
+	changes []change // since the last sync
 }
 
 func newDir(perm fs.FileMode) *node {
@@ -100,14 +106,14 @@ func (m *Mem) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 		return nil, pathError("open", name, fs.ErrNotExist)
 	case n == nil:
 		n = &node{perm: perm, mtime: time.Now()}
-		dir.names[base] = n
+		dir.change(change{to: base, node: n})
 	case flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL:
 		return nil, pathError("open", name, fs.ErrExist)
 	case n.dir:
 		return nil, pathError("open", name, syscall.EISDIR)
 	}
 	if flag&os.O_TRUNC != 0 {
-		n.data = nil
+		n.apply(write{size: 0})
 	}
 	return &memFile{m: m, n: n, name: name, write: flag&(os.O_WRONLY|os.O_RDWR) != 0}, nil
 }
@@ -127,8 +133,12 @@ func (m *Mem) Rename(from, to string) error {
 	if n == nil {
 		return pathError("rename", from, fs.ErrNotExist)
 	}
-	delete(fromDir.names, fromBase)
-	toDir.names[toBase] = n
+	if fromDir == toDir {
+		fromDir.change(change{from: fromBase, to: toBase, node: n})
+		return nil
+	}
+	fromDir.change(change{from: fromBase})
+	toDir.change(change{to: toBase, node: n})
 	return nil
 }
 
@@ -146,7 +156,7 @@ func (m *Mem) Remove(name string) error {
 	if len(n.names) > 0 {
 		return pathError("remove", name, syscall.ENOTEMPTY)
 	}
-	delete(dir.names, base)
+	dir.change(change{from: base})
 	return nil
 }
 
@@ -163,7 +173,7 @@ func (m *Mem) MkdirAll(name string, perm fs.FileMode) error {
 		next := n.names[p]
 		if next == nil {
 			next = newDir(perm)
-			n.names[p] = next
+			n.change(change{to: p, node: next})
 		}
 		n = next
 	}
@@ -191,7 +201,7 @@ func (m *Mem) SyncDir(name string) error {
 		if !n.dir {
 			return syscall.ENOTDIR
 		}
-		n.durable = maps.Clone(n.names)
+		n.durable, n.changes = maps.Clone(n.names), nil
 		return nil
 	})
 }
@@ -216,31 +226,6 @@ func (m *Mem) ReadDir(name string) (entries []fs.DirEntry, err error) {
 
 func (m *Mem) Chtimes(name string, mtime time.Time) error {
 	return m.at("chtimes", name, func(n *node) error { n.mtime = mtime; return nil })
-}
-
-// Crash returns what a power cut would leave: names that were synced with their
-// folder, with the bytes that were synced. m itself goes on.
-func (m *Mem) Crash() *Mem {
-	root, unlock := m.lock()
-	defer unlock()
-	return &Mem{root: root.crashed(map[*node]*node{})}
-}
-
-// crashed copies; one file may have two names.
-func (n *node) crashed(seen map[*node]*node) *node {
-	if c := seen[n]; c != nil {
-		return c
-	}
-	c := &node{dir: n.dir, perm: n.perm, mtime: n.mtime, data: bytes.Clone(n.synced), synced: bytes.Clone(n.synced)}
-	seen[n] = c
-	if n.dir {
-		c.names = map[string]*node{}
-		for base, at := range n.durable {
-			c.names[base] = at.crashed(seen)
-		}
-		c.durable = maps.Clone(c.names)
-	}
-	return c
 }
 
 func (n *node) info(base string) fs.FileInfo {
@@ -289,32 +274,35 @@ func (f *memFile) use(op string, write bool, fn func() error) error {
 
 func (f *memFile) Write(p []byte) (n int, err error) {
 	err = f.use("write", true, func() error {
-		n = f.n.writeAt(p, f.pos)
+		n, err = f.writeAt(p, f.pos)
 		f.pos += int64(n)
-		return nil
+		return err
 	})
 	return n, err
 }
 
 func (f *memFile) WriteAt(p []byte, off int64) (n int, err error) {
-	err = f.use("write", true, func() error { n = f.n.writeAt(p, off); return nil })
+	err = f.use("write", true, func() error { n, err = f.writeAt(p, off); return err })
 	return n, err
 }
 
-func (n *node) writeAt(p []byte, off int64) int {
-	if end := off + int64(len(p)); end > int64(len(n.data)) {
-		n.resize(end)
+func (f *memFile) writeAt(p []byte, off int64) (int, error) {
+	size := max(off+int64(len(p)), int64(len(f.n.data)))
+	if err := f.room(size); err != nil {
+		return 0, err
 	}
-	n.mtime = time.Now()
-	return copy(n.data[off:], p)
+	f.n.mtime = time.Now()
+	f.n.apply(write{size, off, bytes.Clone(p)})
+	return len(p), nil
 }
 
-func (n *node) resize(size int64) {
-	if size <= int64(len(n.data)) {
-		n.data = n.data[:size:size]
-		return
+// room says whether the file may grow to size.
+func (f *memFile) room(size int64) error {
+	more := size - int64(len(f.n.data))
+	if f.m.Capacity > 0 && more > 0 && f.m.root.used()+more > f.m.Capacity {
+		return syscall.ENOSPC
 	}
-	n.data = append(n.data, make([]byte, size-int64(len(n.data)))...)
+	return nil
 }
 
 func (f *memFile) ReadAt(p []byte, off int64) (n int, err error) {
@@ -331,11 +319,23 @@ func (f *memFile) ReadAt(p []byte, off int64) (n int, err error) {
 }
 
 func (f *memFile) Sync() error {
-	return f.use("sync", false, func() error { f.n.synced = bytes.Clone(f.n.data); return nil })
+	return f.use("sync", false, func() error {
+		for _, w := range f.n.writes {
+			f.n.synced = w.on(f.n.synced)
+		}
+		f.n.writes = nil
+		return nil
+	})
 }
 
 func (f *memFile) Truncate(size int64) error {
-	return f.use("truncate", true, func() error { f.n.resize(size); return nil })
+	return f.use("truncate", true, func() error {
+		if err := f.room(size); err != nil {
+			return err
+		}
+		f.n.apply(write{size: size})
+		return nil
+	})
 }
 
 func (f *memFile) Close() error {

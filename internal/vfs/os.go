@@ -17,7 +17,7 @@ func (OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err // not a nil *os.File in an interface
 	}
-	return f, nil
+	return osFile{f}, nil
 }
 
 func (OS) Rename(from, to string) error                 { return os.Rename(from, to) }

@@ -1,0 +1,53 @@
+package vfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// osFile adds to an *os.File what only Linux has.
+type osFile struct{ *os.File }
+
+func (f osFile) SyncData() error { return f.retry("fdatasync", unix.Fdatasync) }
+
+func (f osFile) Allocate(size int64) error {
+	err := f.retry("fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return f.Truncate(size)
+	}
+	return err
+}
+
+// retry runs a system call on the descriptor until no signal interrupts it.
+func (f osFile) retry(op string, call func(fd int) error) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := raw.Control(func(fd uintptr) {
+		for {
+			if err = call(int(fd)); err != unix.EINTR {
+				return
+			}
+		}
+	})
+	if err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return &fs.PathError{Op: op, Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+// Free returns what statfs says that is left for those who are not root.
+func (OS) Free(dir string) (int64, bool) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, false
+	}
+	return int64(st.Bavail) * int64(st.Bsize), true
+}

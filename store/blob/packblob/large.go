@@ -1,0 +1,157 @@
+package packblob
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	stdhash "hash"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mailkeel/mailkeel/internal/vfs"
+	"github.com/mailkeel/mailkeel/store/blob"
+)
+
+// largeBlock is how much of a large blob has a checksum of its own, so that parts
+// of it can be read and checked.
+const largeBlock = 64 << 10
+
+// largePayload is the size of the payload of the record of a large blob.
+func largePayload(size int64) int64 { return 8 + 4*((size+largeBlock-1)/largeBlock) }
+
+func (s *Store) largePath(h hash) string {
+	return filepath.Join(s.dir, "large", string(h.ref()[len("sha256-"):]))
+}
+
+// A largeWriter streams a blob into a file.
+type largeWriter struct {
+	s    *Store
+	f    vfs.File
+	path string
+	hash stdhash.Hash
+	size int64
+	buf  []byte // less than a block
+	sums []byte
+}
+
+func (s *Store) newLarge() (*largeWriter, error) {
+	dir := filepath.Join(s.dir, "large")
+	path := filepath.Join(dir, fmt.Sprintf("%016x.tmp", rand.Uint64()))
+	f, err := s.fs.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &largeWriter{s: s, f: f, path: path, hash: sha256.New(), buf: make([]byte, 0, largeBlock)}, nil
+}
+
+func (w *largeWriter) Write(p []byte) (n int, err error) {
+	if w.size+int64(len(p)) > maxBlob {
+		return 0, ErrTooLarge
+	}
+	for len(p) > 0 {
+		k := min(len(p), largeBlock-len(w.buf))
+		w.buf = append(w.buf, p[:k]...)
+		n, p = n+k, p[k:]
+		w.size += int64(k)
+		if len(w.buf) == largeBlock {
+			if err := w.block(); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+func (w *largeWriter) block() error {
+	w.hash.Write(w.buf)
+	w.sums = binary.LittleEndian.AppendUint32(w.sums, checksum(w.buf))
+	_, err := w.f.Write(w.buf)
+	w.buf = w.buf[:0]
+	return err
+}
+
+// finish makes the bytes durable. It returns the record; the file is closed.
+func (w *largeWriter) finish(young time.Time) (*item, error) {
+	if len(w.buf) > 0 {
+		if err := w.block(); err != nil {
+			return nil, err
+		}
+	}
+	err := w.f.Sync()
+	if cerr := w.f.Close(); err == nil {
+		err = cerr
+	}
+	w.f = nil
+	if err != nil {
+		return nil, err
+	}
+	return largeItem(hash256(w.hash), w.size, w.sums, young), nil
+}
+
+func hash256(h stdhash.Hash) (sum [32]byte) { h.Sum(sum[:0]); return sum }
+
+func largeItem(h hash, size int64, sums []byte, young time.Time) *item {
+	payload := append(binary.LittleEndian.AppendUint64(nil, uint64(size)), sums...)
+	return &item{kind: kindLarge, hash: h, size: size, payload: payload, sum: checksum(payload), young: young.UnixNano()}
+}
+
+func (w *largeWriter) discard() {
+	if w.f != nil {
+		_ = w.f.Close()
+		w.f = nil
+	}
+	if w.path != "" {
+		_ = w.s.fs.Remove(w.path)
+		w.path = ""
+	}
+}
+
+// adopt gives a large blob its name and queues its record. Names in large are
+// given and taken under largeMu, so that who deletes a blob does not take the file
+// of one who writes it again.
+func (s *Store) adopt(w *largeWriter, now time.Time) (info blob.Info, b *batch, err error) {
+	defer w.discard()
+	it, err := w.finish(now)
+	if err != nil {
+		return info, nil, err
+	}
+	info = blob.Info{Ref: it.hash.ref(), Size: it.size, Young: now}
+	s.largeMu.Lock()
+	defer s.largeMu.Unlock()
+	if !s.wanted(it.hash, false) {
+		if err := s.fs.Rename(w.path, s.largePath(it.hash)); err != nil {
+			return info, nil, err
+		}
+		w.path = ""
+		if err := s.fs.SyncDir(filepath.Join(s.dir, "large")); err != nil {
+			_ = s.fs.Remove(s.largePath(it.hash))
+			return info, nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, err = s.stage(it)
+	return info, b, err
+}
+
+// wanted says whether a blob is there or on its way; if large, in a file.
+func (s *Store) wanted(h hash, large bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.index.get(h)
+	return ok && (p.large() || !large) || s.pending[h] != nil
+}
+
+// removeLarge removes the file of a large blob that was deleted.
+func (s *Store) removeLarge(h hash) {
+	s.largeMu.Lock()
+	defer s.largeMu.Unlock()
+	if s.wanted(h, true) {
+		return
+	}
+	if err := s.fs.Remove(s.largePath(h)); ignoreMissing(err) != nil {
+		s.log.Warn("packblob: the file of a deleted blob was not removed", "blob", h.ref(), "err", err)
+	}
+}

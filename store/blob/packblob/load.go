@@ -1,0 +1,236 @@
+package packblob
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mailkeel/mailkeel/internal/vfs"
+	"github.com/mailkeel/mailkeel/store/blob"
+)
+
+// load finds what is in the folder.
+func (s *Store) load() error {
+	entries, err := s.fs.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	sizes := map[uint32]int64{}
+	var ids, indexes []uint32
+	for _, e := range entries {
+		if id, ok := parseName(e.Name(), ".seg"); ok {
+			fi, err := e.Info()
+			if err != nil {
+				return err
+			}
+			ids, sizes[id] = append(ids, id), fi.Size()
+		} else if id, ok := parseName(e.Name(), ".idx"); ok {
+			indexes = append(indexes, id)
+		} else if strings.HasSuffix(e.Name(), ".tmp") && !e.IsDir() {
+			if err := s.fs.Remove(filepath.Join(s.dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range indexes {
+		s.lastID = max(s.lastID, id)
+		if _, ok := sizes[id]; !ok {
+			if err := s.fs.Remove(indexPath(s.segmentPath(id))); err != nil {
+				return err
+			}
+		}
+	}
+	for i, id := range ids {
+		s.lastID = max(s.lastID, id)
+		if err := s.loadSegment(id, sizes[id], i == len(ids)-1); err != nil {
+			return fmt.Errorf("%s: %w", segmentName(id), err)
+		}
+	}
+	return s.loadLarge()
+}
+
+// loadSegment reads an index, and scans what it does not tell about. The last
+// segment goes on to be written if it ends well.
+func (s *Store) loadSegment(id uint32, size int64, last bool) error {
+	g := s.newSegment(id, tag{}, size)
+	s.segs[id] = g
+	sealed, wrong, err := s.loadNotes(g)
+	if err != nil || sealed {
+		return err
+	}
+	f, err := g.file()
+	if err != nil {
+		return err
+	}
+	if g.tag == (tag{}) {
+		head := make([]byte, min(size, blockSize))
+		if err := readFull(f, head, 0); err != nil {
+			return err
+		}
+		if t, ok := decodeSegmentHead(head); ok {
+			g.tag, g.book.tag = t, t
+		} else {
+			s.report(Damage{Segment: id, Reason: "its first block is damaged; none of its records can be told"})
+			g.parked, g.sealed = true, true
+			g.closeFile()
+			return nil
+		}
+	}
+	// What is found is in the system's cache at least. It must be on the disk
+	// before somebody relies on it.
+	if err := vfs.SyncData(f); err != nil {
+		return err
+	}
+	got, err := scan(f, g.tag, g.end, size, last, func(x note) {
+		s.apply(g, x)
+		g.book.add(x)
+		if x.kind == kindDamaged {
+			g.parked = true
+		}
+		if g.book.due(int64(x.at)*8) && !wrong {
+			_ = g.book.write(int64(x.at)*8+noteRecord(x), false)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	g.end, g.keep = got.end, got.keep
+	if got.torn {
+		s.torn++
+		s.log.Info("packblob: the last write to a segment was never finished", "segment", id)
+	}
+	if wrong {
+		s.log.Warn("packblob: an index file is damaged and is made again", "segment", id)
+		g.book.err = errIndexWrong
+	}
+	g.users++ // the writer, or the keeper
+	if last && !got.torn && !wrong && !g.parked {
+		s.active = g
+	} else {
+		s.toSeal = append(s.toSeal, g)
+	}
+	return nil
+}
+
+// loadNotes reads the index file of a segment and moves its end to where the index
+// ends. It returns whether the segment is complete, and whether the file is wrong.
+func (s *Store) loadNotes(g *segment) (sealed, wrong bool, err error) {
+	f, err := s.fs.OpenFile(g.book.path, os.O_RDONLY, 0)
+	if ignoreMissing(err) != nil || err != nil {
+		return false, false, ignoreMissing(err)
+	}
+	defer f.Close()
+	off := int64(0)
+	for !sealed {
+		c, notes, ok, err := readChunk(f, off)
+		if err != nil {
+			return false, false, err
+		}
+		if !ok || off > 0 && c.tag != g.tag || c.from != g.end || c.to > g.size {
+			// At its end stands nothing, or a chunk that was being written.
+			fi, err := s.fs.Stat(g.book.path)
+			if err != nil {
+				return false, false, err
+			}
+			wrong = fi.Size() > off
+			break
+		}
+		g.tag, g.book.tag = c.tag, c.tag
+		for ; len(notes) > 0; notes = notes[noteSize:] {
+			x := decodeNote(notes)
+			s.apply(g, x)
+			g.parked = g.parked || x.kind == kindDamaged
+		}
+		off += chunkHead + int64(c.count)*noteSize
+		g.end, sealed = c.to, c.sealed
+	}
+	g.book.off, g.book.upTo = off, g.end
+	g.sealed = sealed
+	return sealed, wrong, nil
+}
+
+// noteRecord is the size of the record that a note is about.
+func noteRecord(x note) int64 {
+	switch x.kind {
+	case kindLarge:
+		return recordSize(largePayload(int64(x.size)))
+	case kindTouch:
+		return recordSize(0)
+	case kindDelete:
+		return recordSize(8)
+	}
+	return recordSize(int64(x.size))
+}
+
+// apply does what a record says. Records come in the order of the log.
+func (s *Store) apply(g *segment, x note) {
+	old, there := s.index.get(x.hash)
+	young := x.stamp + int64(slack)
+	switch x.kind {
+	case kindBlob, kindLarge:
+		p := place{spot{g.id, x.at}, uint32(x.size), seconds(x.stamp), young}
+		if x.kind == kindLarge {
+			p.length |= largeBit
+		}
+		if there {
+			p.noted, p.young = max(p.noted, old.noted), max(p.young, old.young)
+		}
+		s.put(x.hash, p)
+	case kindTouch:
+		if there {
+			old.noted, old.young = max(old.noted, seconds(x.stamp)), max(old.young, young)
+			s.index.set(x.hash, old)
+		}
+	case kindDelete:
+		if there && old.spot == x.void() {
+			s.forget(x.hash)
+		}
+	case kindDamaged:
+		if x.hash == (hash{}) {
+			s.report(Damage{Segment: g.id, Reason: fmt.Sprintf("there is no good record at %d", int64(x.at)*8)})
+		} else if !there {
+			s.damaged[x.hash] = Damage{Ref: x.hash.ref(), Segment: g.id, Reason: "the checksum of its record does not match"}
+		}
+	}
+}
+
+// loadLarge compares the files of large blobs with the index. One without a record
+// comes back as an orphan, unless it is not what its name says.
+func (s *Store) loadLarge() error {
+	dir := filepath.Join(s.dir, "large")
+	entries, err := s.fs.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	matched := map[hash]bool{}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		h, ok := parseRef(blob.Ref("sha256-" + e.Name()))
+		p, there := s.index.get(h)
+		switch {
+		case !ok && strings.HasSuffix(e.Name(), ".tmp"), ok && there && !p.large():
+			if err := s.fs.Remove(path); err != nil {
+				return err
+			}
+		case ok && there:
+			matched[h] = true
+		case ok:
+			s.orphans = append(s.orphans, h)
+		}
+	}
+	if len(matched) == s.index.large {
+		return nil
+	}
+	for _, part := range s.index.parts {
+		for h, p := range part {
+			if p.large() && !matched[h] {
+				s.forget(h)
+				s.damaged[h] = Damage{Ref: h.ref(), Segment: p.seg, Reason: "its file is missing"}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package packblob
+
+import (
+	"bytes"
+	"hash/crc32"
+	"io"
+)
+
+// found is what a scan of a segment says.
+type found struct {
+	end  int64 // of the last good record, in whole blocks
+	keep int64 // of the last byte that is not zero, in whole blocks
+	torn bool  // something stands behind end: a batch that was never finished
+}
+
+// scan reads a segment from an offset on and calls fn for each record. Bytes that
+// are no good record are damage if a later batch stands behind them, because a
+// batch is begun when the one before is durable; if none does they belong to a
+// batch that nobody was told was done. With tail it stops where no batch can
+// stand any more; room that was never written reads as zeros.
+func scan(f io.ReaderAt, t tag, from, size int64, tail bool, fn func(note)) (found, error) {
+	w := &window{f: f, size: size, buf: make([]byte, zeroStep)}
+	r := found{end: from, keep: from}
+	var doubts []note // damaged, unless the end is torn
+	inStretch := false
+	good := from
+	for pos := from; pos+headerSize <= size; {
+		if tail && pos-good > 2*maxBatch {
+			break
+		}
+		head, err := w.at(pos, headerSize)
+		if err != nil {
+			return r, err
+		}
+		rec, ok := decodeRecord(head, t)
+		end := pos + recordSize(int64(rec.length))
+		if !ok || end > align(size, 8) {
+			next, zero, err := w.skip(pos, t)
+			if err != nil {
+				return r, err
+			}
+			if !zero {
+				if !inStretch { // the name of what was here is lost
+					doubts = append(doubts, note{kind: kindDamaged, at: uint32(pos / 8)})
+				}
+				inStretch = true
+				r.keep = next
+			}
+			pos = next
+			continue
+		}
+		inStretch = false
+		x, err := w.note(rec, pos)
+		if err != nil {
+			return r, err
+		}
+		if x.kind == kindDamaged {
+			doubts = append(doubts, x)
+			pos, r.keep = end, end
+			continue
+		}
+		if rec.first && pos%blockSize == 0 {
+			for _, d := range doubts {
+				fn(d)
+			}
+			doubts = nil
+		}
+		fn(x)
+		pos, good, r.end, r.keep = end, end, end, end
+	}
+	r.torn = len(doubts) > 0
+	r.end, r.keep = align(r.end, blockSize), align(r.keep, blockSize)
+	return r, nil
+}
+
+// A window reads a file in large pieces.
+type window struct {
+	f    io.ReaderAt
+	size int64
+	buf  []byte
+	off  int64
+	n    int
+}
+
+// at returns n bytes from an offset. n is at most the size of buf.
+func (w *window) at(off int64, n int) ([]byte, error) {
+	if off < w.off || off+int64(n) > w.off+int64(w.n) {
+		w.off, w.n = off, int(min(int64(len(w.buf)), w.size-off))
+		if err := readFull(w.f, w.buf[:w.n], off); err != nil {
+			w.n = 0
+			return nil, err
+		}
+	}
+	return w.buf[off-w.off:][:n], nil
+}
+
+// note checks the payload of a record.
+func (w *window) note(rec record, pos int64) (note, error) {
+	x := note{kind: rec.kind, at: uint32(pos / 8), size: uint64(rec.length), stamp: rec.stamp, hash: rec.hash}
+	sum := uint32(0)
+	for off, rest := pos+headerSize, int64(rec.length); rest > 0; {
+		b, err := w.at(off, int(min(rest, 64<<10)))
+		if err != nil {
+			return x, err
+		}
+		if sum == 0 && off == pos+headerSize {
+			switch rec.kind {
+			case kindLarge:
+				x.size = leUint64(b)
+			case kindDelete:
+				x.size = decodeSpot(b).pack()
+			}
+		}
+		sum = crc32.Update(sum, castagnoli, b)
+		off, rest = off+int64(len(b)), rest-int64(len(b))
+	}
+	if sum != rec.sum || rec.kind == kindLarge && (x.size > maxBlob || largePayload(int64(x.size)) != int64(rec.length)) {
+		x.kind = kindDamaged
+	}
+	return x, nil
+}
+
+// skip returns where a record may stand next, behind one that does not, and
+// whether there is nothing but zeros until then.
+func (w *window) skip(pos int64, t tag) (next int64, zero bool, err error) {
+	end := min(align(pos+1, blockSize), w.size)
+	b, err := w.at(pos, int(end-pos))
+	if err != nil {
+		return 0, false, err
+	}
+	if allZero(b) {
+		return end, true, nil
+	}
+	for i := 8; i+len(t) <= len(b); i += 8 {
+		if bytes.Equal(b[i:i+8], t[:]) {
+			return pos + int64(i), false, nil
+		}
+	}
+	return end, false, nil
+}
+
+func allZero(b []byte) bool {
+	for len(b) > 0 {
+		n := min(len(b), len(zeros))
+		if !bytes.Equal(b[:n], zeros[:n]) {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}

@@ -1,0 +1,206 @@
+package packblob
+
+import (
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mailkeel/mailkeel/internal/vfs"
+)
+
+const (
+	firstSegment = 4 << 20
+	zeroStep     = 256 << 10
+	zeroPace     = 8 * time.Millisecond // for each step: 32 MB/s
+)
+
+// A spare is the next segment, made while the one before is written. Room that a
+// file system only promised makes every sync wait for its journal, two to three
+// times as long as in room that was written once; so zeros are written, slowly,
+// because they compete with mail. Who needs the segment takes it as it is.
+type spare struct {
+	hurry chan struct{} // closed by who needs it now
+	done  chan struct{} // closed when seg or err is set
+	f     vfs.File
+	tag   tag
+	size  int64
+	err   error
+}
+
+// prepare begins to make a spare. The caller holds flush.
+func (s *Store) prepare() {
+	if s.spare != nil {
+		return
+	}
+	select {
+	case <-s.stop:
+		return
+	default:
+	}
+	sp := &spare{hurry: make(chan struct{}), done: make(chan struct{})}
+	s.spare = sp
+	size := s.nextSize()
+	s.wg.Go(func() {
+		defer close(sp.done)
+		if sp.err = s.allocate(sp, "spare.tmp", size, 0); sp.err == nil {
+			sp.err = s.fillZeros(sp)
+		}
+	})
+}
+
+// nextSize grows with the store and leaves most of the disk free.
+func (s *Store) nextSize() int64 {
+	s.mu.Lock()
+	total := int64(0)
+	for _, g := range s.segs {
+		total += g.end
+	}
+	s.mu.Unlock()
+	size := min(s.segmentSize, max(total/4, firstSegment))
+	if free, ok := vfs.Free(s.fs, s.dir); ok {
+		size = min(size, free/8)
+	}
+	return align(max(size, 64<<10), blockSize)
+}
+
+// allocate makes a file with a head and room for size bytes, or for less if the
+// disk is full, but at least for need bytes of records.
+func (s *Store) allocate(sp *spare, name string, size, need int64) (err error) {
+	least := align(need, blockSize) + blockSize
+	path := filepath.Join(s.dir, name)
+	f, err := s.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = s.fs.Remove(path)
+		}
+	}()
+	if _, err := rand.Read(sp.tag[:]); err != nil {
+		return err
+	}
+	for size = max(size, least); ; size = max(size/2/blockSize*blockSize, least) {
+		if err = vfs.Allocate(f, size); err == nil {
+			break
+		}
+		if !noSpace(err) || size == least {
+			return err
+		}
+		if err = f.Truncate(0); err != nil {
+			return err
+		}
+	}
+	if _, err = f.WriteAt(encodeSegmentHead(sp.tag), 0); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	sp.f, sp.size = f, size
+	return nil
+}
+
+// fillZeros fills the room. That it fails to is no reason not to use it.
+func (s *Store) fillZeros(sp *spare) error {
+	if free, ok := vfs.Free(s.fs, s.dir); ok && free < sp.size {
+		return nil
+	}
+	zeros := make([]byte, zeroStep)
+	for off := int64(blockSize); off < sp.size; off += zeroStep {
+		timer := s.clock.NewTimer(zeroPace)
+		select {
+		case <-timer.C():
+		case <-sp.hurry:
+			timer.Stop()
+			return nil
+		case <-s.stop:
+			timer.Stop()
+			return nil
+		}
+		_, err := sp.f.WriteAt(zeros[:min(zeroStep, sp.size-off)], off)
+		if err == nil {
+			err = vfs.SyncData(sp.f)
+		}
+		if err != nil { // such a file is not to be trusted
+			s.discard(sp)
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) discard(sp *spare) {
+	if sp.f != nil {
+		_ = sp.f.Close()
+		_ = s.fs.Remove(filepath.Join(s.dir, "spare.tmp"))
+		sp.f = nil
+	}
+}
+
+// takeSpare returns the spare if it has room, at once.
+func (s *Store) takeSpare(need int64) *spare {
+	sp := s.spare
+	if sp == nil {
+		return nil
+	}
+	s.spare = nil
+	close(sp.hurry)
+	<-sp.done
+	if sp.f != nil && sp.size-blockSize < need {
+		s.discard(sp)
+	}
+	if sp.err != nil || sp.f == nil {
+		return nil
+	}
+	return sp
+}
+
+// rotate makes the next segment the active one. The caller holds flush.
+func (s *Store) rotate(need int64) error {
+	name, sp := "spare.tmp", s.takeSpare(need)
+	if sp == nil {
+		name, sp = "next.tmp", new(spare)
+		if err := s.allocate(sp, name, s.nextSize(), need); err != nil {
+			return err
+		}
+	}
+	// A number whose name could not be made durable is not used again.
+	s.lastID++
+	g := s.newSegment(s.lastID, sp.tag, sp.size)
+	g.f, g.keep = sp.f, 0
+	s.opened.Add(1)
+	from := filepath.Join(s.dir, name)
+	err := s.fs.Rename(from, g.path)
+	if err == nil {
+		from = g.path
+		err = s.fs.SyncDir(s.dir)
+	}
+	if err != nil {
+		g.closeFile()
+		_ = s.fs.Remove(from)
+		return err
+	}
+	s.mu.Lock()
+	s.segs[g.id] = g
+	g.users++ // the writer
+	s.mu.Unlock()
+	s.retire()
+	s.active = g
+	return nil
+}
+
+// retire ends the writing of the active segment and leaves the rest to the
+// keeper. The caller holds flush.
+func (s *Store) retire() {
+	if s.active == nil {
+		return
+	}
+	s.mu.Lock()
+	s.toSeal = append(s.toSeal, s.active)
+	s.mu.Unlock()
+	s.active = nil
+	s.wake()
+}
