@@ -2,6 +2,7 @@ package packblob_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -284,4 +285,8 @@ func TestClosed(t *testing.T) {
 	if string(got) != text(1, 100_000) || err != nil || r.Close() != nil {
 		t.Error("a blob that was being read at Close:", err)
 	}
+}
+
+func refOf(body string) blob.Ref {
+	return blob.Ref(fmt.Sprintf("sha256-%x", sha256.Sum256([]byte(body))))
 }

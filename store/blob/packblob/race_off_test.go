@@ -1,0 +1,5 @@
+//go:build !race
+
+package packblob_test
+
+const raceEnabled = false
