@@ -4,18 +4,17 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // osFile adds to an *os.File what only Linux has.
 type osFile struct{ *os.File }
 
-func (f osFile) SyncData() error { return f.retry("fdatasync", unix.Fdatasync) }
+func (f osFile) SyncData() error { return f.retry("fdatasync", syscall.Fdatasync) }
 
 func (f osFile) Allocate(size int64) error {
-	err := f.retry("fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+	err := f.retry("fallocate", func(fd int) error { return syscall.Fallocate(fd, 0, 0, size) })
+	if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
 		return f.Truncate(size)
 	}
 	return err
@@ -29,7 +28,7 @@ func (f osFile) retry(op string, call func(fd int) error) error {
 	}
 	cerr := raw.Control(func(fd uintptr) {
 		for {
-			if err = call(int(fd)); err != unix.EINTR {
+			if err = call(int(fd)); err != syscall.EINTR {
 				return
 			}
 		}
@@ -45,8 +44,8 @@ func (f osFile) retry(op string, call func(fd int) error) error {
 
 // Free returns what statfs says that is left for those who are not root.
 func (OS) Free(dir string) (int64, bool) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, false
 	}
 	return int64(st.Bavail) * int64(st.Bsize), true

@@ -207,11 +207,19 @@ func (s *Store) place(g *segment, it *item, at int64) {
 // put gives a blob its place and keeps account of the segments. The caller holds
 // mu.
 func (s *Store) put(h hash, p place) {
-	s.forget(h)
-	delete(s.damaged, h)
-	s.index.set(h, p)
+	if old, replaced := s.index.set(h, p); replaced {
+		s.account(old, -1)
+	}
+	s.account(p, 1)
+	if len(s.damaged) > 0 {
+		delete(s.damaged, h)
+	}
+}
+
+// account adds the record of a blob to its segment's live bytes, or takes it off.
+func (s *Store) account(p place, by int64) {
 	if g := s.segs[p.seg]; g != nil {
-		g.live += p.record()
+		g.live += by * p.record()
 	}
 }
 
@@ -219,9 +227,7 @@ func (s *Store) put(h hash, p place) {
 func (s *Store) forget(h hash) {
 	if p, ok := s.index.get(h); ok {
 		s.index.remove(h)
-		if g := s.segs[p.seg]; g != nil {
-			g.live -= p.record()
-		}
+		s.account(p, -1)
 	}
 }
 

@@ -38,6 +38,7 @@ func (p place) record() int64 {
 // to grow it takes about 90 bytes a blob.
 type index struct {
 	parts [256]map[hash]place
+	hint  int // how many there will be
 	n     int
 	bytes int64
 	large int
@@ -48,15 +49,19 @@ func (x *index) get(h hash) (place, bool) {
 	return p, ok
 }
 
-func (x *index) set(h hash, p place) {
+// set returns what it replaces.
+func (x *index) set(h hash, p place) (old place, replaced bool) {
 	m := x.parts[h[0]]
 	if m == nil {
-		m = map[hash]place{}
+		m = make(map[hash]place, x.hint/len(x.parts))
 		x.parts[h[0]] = m
 	}
-	x.remove(h)
+	if old, replaced = m[h]; replaced {
+		x.count(old, -1)
+	}
 	m[h] = p
 	x.count(p, 1)
+	return old, replaced
 }
 
 func (x *index) remove(h hash) {

@@ -27,7 +27,12 @@ func (s *Store) load() error {
 			}
 			ids, sizes[id] = append(ids, id), fi.Size()
 		} else if id, ok := parseName(e.Name(), ".idx"); ok {
+			fi, err := e.Info()
+			if err != nil {
+				return err
+			}
 			indexes = append(indexes, id)
+			s.index.hint += int(fi.Size() / noteSize)
 		} else if strings.HasSuffix(e.Name(), ".tmp") && !e.IsDir() {
 			if err := s.fs.Remove(filepath.Join(s.dir, e.Name())); err != nil {
 				return err

@@ -78,11 +78,20 @@ func TestMemoryOfABlob(t *testing.T) {
 	}
 	const n = 200_000
 	dir := t.TempDir()
-	s := open(t, dir, packblob.Options{})
-	fill(t, s, n)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
+	start := func() *packblob.Store { // without a cleanup, which would keep it
+		s, err := packblob.Open(dir, packblob.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
 	}
+	func() {
+		s := start()
+		fill(t, s, n)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}()
 	heap := func() int64 {
 		runtime.GC()
 		var m runtime.MemStats
@@ -90,9 +99,11 @@ func TestMemoryOfABlob(t *testing.T) {
 		return int64(m.HeapAlloc)
 	}
 	before := heap()
-	s = open(t, dir, packblob.Options{})
+	s := start()
 	each := (heap() - before) / n
-	runtime.KeepAlive(s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if t.Logf("%d bytes for each blob", each); each > 110 {
 		t.Errorf("%d bytes for each blob", each)
 	}

@@ -19,9 +19,9 @@ type found struct {
 // batch that nobody was told was done. With tail it stops where no batch can
 // stand any more; room that was never written reads as zeros.
 func scan(f io.ReaderAt, t tag, from, size int64, tail bool, fn func(note)) (found, error) {
-	w := &window{f: f, size: size, buf: make([]byte, zeroStep)}
+	w := &window{f: f, size: size, buf: make([]byte, min(zeroStep, max(0, size-from)))}
 	r := found{end: from, keep: from}
-	var doubts []note // damaged, unless the end is torn
+	var held []note // from the first that is damaged, unless the end is torn
 	inStretch := false
 	good := from
 	for pos := from; pos+headerSize <= size; {
@@ -41,7 +41,7 @@ func scan(f io.ReaderAt, t tag, from, size int64, tail bool, fn func(note)) (fou
 			}
 			if !zero {
 				if !inStretch { // the name of what was here is lost
-					doubts = append(doubts, note{kind: kindDamaged, at: uint32(pos / 8)})
+					held = append(held, note{kind: kindDamaged, at: uint32(pos / 8)})
 				}
 				inStretch = true
 				r.keep = next
@@ -55,20 +55,29 @@ func scan(f io.ReaderAt, t tag, from, size int64, tail bool, fn func(note)) (fou
 			return r, err
 		}
 		if x.kind == kindDamaged {
-			doubts = append(doubts, x)
+			held = append(held, x)
 			pos, r.keep = end, end
 			continue
 		}
 		if rec.first && pos%blockSize == 0 {
-			for _, d := range doubts {
+			for _, d := range held {
 				fn(d)
 			}
-			doubts = nil
+			held = nil
 		}
-		fn(x)
+		if held == nil {
+			fn(x)
+		} else {
+			held = append(held, x)
+		}
 		pos, good, r.end, r.keep = end, end, end, end
 	}
-	r.torn = len(doubts) > 0
+	r.torn = held != nil
+	for _, x := range held {
+		if x.kind != kindDamaged {
+			fn(x)
+		}
+	}
 	r.end, r.keep = align(r.end, blockSize), align(r.keep, blockSize)
 	return r, nil
 }
