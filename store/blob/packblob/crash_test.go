@@ -162,7 +162,7 @@ func verify(disk *vfs.Mem, c *testclock.Clock, there, ever map[blob.Ref]string) 
 // workload, in three ways, and once more during the start that follows. Rounds
 // begin with what a power cut left to the round before.
 func TestPowerCutAtEveryOperation(t *testing.T) {
-	rounds, least := 14, 3000
+	rounds, least := 7, 3000
 	if raceEnabled {
 		rounds, least = 3, 500
 	}

@@ -192,6 +192,8 @@ func (s *Store) apply(g *segment, x note) {
 	case kindDelete:
 		if there && old.spot == x.void() {
 			s.forget(x.hash)
+		} else if d, ok := s.damaged[x.hash]; ok && d.Segment == x.void().seg {
+			delete(s.damaged, x.hash) // nobody needs it
 		}
 	case kindDamaged:
 		if x.hash == (hash{}) {

@@ -7,13 +7,14 @@ import (
 	"time"
 )
 
-// pick returns a complete segment of which less than half is needed, or nil.
+// pick returns the complete segment of which least is needed, if that is less than
+// half of it, or nil. On a full disk those go first that take no room to rewrite.
 func (s *Store) pick() (*segment, error) {
 	for {
 		var g *segment
 		s.mu.Lock()
 		for _, at := range s.segs {
-			if at.sealed && !at.parked && 2*(at.live+at.kept) < at.end-blockSize && (g == nil || at.id < g.id) {
+			if at.sealed && !at.parked && 2*(at.live+at.kept) < at.end-blockSize && (g == nil || at.live+at.kept < g.live+g.kept) {
 				g = at
 			}
 		}
@@ -95,6 +96,9 @@ func (s *Store) rewrite(ctx context.Context, g *segment) error {
 		err = werr
 	}
 	if err != nil {
+		s.mu.Lock()
+		g.kept = 0 // looked at anew, with its index
+		s.mu.Unlock()
 		return err
 	}
 	s.mu.Lock()
