@@ -41,12 +41,3 @@ func (f osFile) retry(op string, call func(fd int) error) error {
 	}
 	return nil
 }
-
-// Free returns what statfs says that is left for those who are not root.
-func (OS) Free(dir string) (int64, bool) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0, false
-	}
-	return int64(st.Bavail) * int64(st.Bsize), true
-}

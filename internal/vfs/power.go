@@ -22,7 +22,7 @@ func Allocate(f File, size int64) error {
 // Free returns how many bytes this process may still write to the file system
 // that holds a folder, and false if that is not known.
 func Free(fsys FS, dir string) (n int64, ok bool) {
-	if f, can := fsys.(interface{ Free(string) (int64, bool) }); can {
+	if f, can := fsys.(Freer); can {
 		return f.Free(dir)
 	}
 	return 0, false

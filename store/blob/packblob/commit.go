@@ -2,6 +2,7 @@ package packblob
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/mailkeel/mailkeel/internal/vfs"
@@ -99,7 +100,8 @@ func (s *Store) writeUpTo(b *batch) {
 func (s *Store) write(b *batch) (int64, error) {
 	need := align(b.bytes, blockSize)
 	if s.active == nil || s.active.end+need > s.active.size {
-		if err := s.rotate(need); err != nil {
+		fresh := slices.ContainsFunc(b.items, func(it *item) bool { return it.copyOf == nil && (it.kind == kindBlob || it.kind == kindLarge) })
+		if err := s.rotate(need, fresh); err != nil {
 			return 0, err
 		}
 	}

@@ -97,6 +97,11 @@ type Options struct {
 	// RewriteRate bounds the copying in the background, in bytes a second. Zero
 	// means 32 MiB; less means no bound.
 	RewriteRate int64
+	// MinFree is how many bytes of the disk are left to others, such as the
+	// database that names the blobs and must be able to forget them; zero means
+	// 16 MB, negative none. Where FS is a vfs.Freer, new blobs fail with
+	// syscall.ENOSPC when they would take of it.
+	MinFree int64
 }
 
 // Store is a blob.Store in a folder.
@@ -108,6 +113,7 @@ type Store struct {
 	segmentSize int64
 	threshold   int
 	rate        int64
+	minFree     int64
 	buffers     sync.Pool // of *[]byte, for small blobs
 
 	opened, rewritten atomic.Int64
@@ -166,6 +172,10 @@ func Open(dir string, o Options) (*Store, error) {
 		s.threshold = 128 << 10
 	}
 	s.threshold = min(max(s.threshold, 1), 512<<10)
+	if s.minFree = o.MinFree; s.minFree == 0 {
+		s.minFree = 16 << 20
+	}
+	s.minFree = max(s.minFree, 0)
 	if s.rate == 0 {
 		s.rate = 32 << 20
 	}

@@ -224,8 +224,14 @@ func TestAgesAreNeverOlder(t *testing.T) {
 }
 
 func TestFullDiskRecovers(t *testing.T) {
+	for _, minFree := range []int64{-1, 100_000} {
+		t.Run(fmt.Sprint("least ", minFree), func(t *testing.T) { testFullDisk(t, minFree) })
+	}
+}
+
+func testFullDisk(t *testing.T, minFree int64) {
 	disk, c := &vfs.Mem{Capacity: 2 << 20}, &testclock.Clock{}
-	s := open(t, "/b", packblob.Options{FS: disk, Clock: c, LargeSize: 32 << 10, RewriteRate: -1})
+	s := open(t, "/b", packblob.Options{FS: disk, Clock: c, LargeSize: 32 << 10, RewriteRate: -1, MinFree: minFree})
 	there := map[blob.Ref]string{}
 	var full error
 	for i := 0; full == nil; i++ {
@@ -237,6 +243,9 @@ func TestFullDiskRecovers(t *testing.T) {
 	}
 	if !strings.Contains(full.Error(), "no space") || len(there) < 30 {
 		t.Fatalf("%v after %d blobs", full, len(there))
+	}
+	if free, _ := disk.Free("/"); free < minFree {
+		t.Errorf("%d bytes are left to others, want %d", free, minFree)
 	}
 	for ref, want := range there {
 		if got, err := read(s, ref); got != want || err != nil {

@@ -2,8 +2,10 @@ package packblob
 
 import (
 	"crypto/rand"
+	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/mailkeel/mailkeel/internal/vfs"
@@ -43,7 +45,10 @@ func (s *Store) prepare() {
 	size := s.nextSize()
 	s.wg.Go(func() {
 		defer close(sp.done)
-		if sp.err = s.allocate(sp, "spare.tmp", size, 0); sp.err == nil {
+		if sp.err = s.room(size); sp.err == nil {
+			sp.err = s.allocate(sp, "spare.tmp", size, 0)
+		}
+		if sp.err == nil {
 			sp.err = s.fillZeros(sp)
 		}
 	})
@@ -59,7 +64,7 @@ func (s *Store) nextSize() int64 {
 	s.mu.Unlock()
 	size := min(s.segmentSize, max(total/4, firstSegment))
 	if free, ok := vfs.Free(s.fs, s.dir); ok {
-		size = min(size, free/8)
+		size = min(size, max(0, free-s.minFree)/8)
 	}
 	return align(max(size, 64<<10), blockSize)
 }
@@ -158,11 +163,25 @@ func (s *Store) takeSpare(need int64) *spare {
 	return sp
 }
 
-// rotate makes the next segment the active one. The caller holds flush.
-func (s *Store) rotate(need int64) error {
+// room says ENOSPC before there is none.
+func (s *Store) room(n int64) error {
+	if free, ok := vfs.Free(s.fs, s.dir); ok && s.minFree > 0 && free-n < s.minFree {
+		return fmt.Errorf("%d bytes are free, of which none are for blobs: %w", free, syscall.ENOSPC)
+	}
+	return nil
+}
+
+// rotate makes the next segment the active one. What is to be deleted or copied
+// may take the room that is not for new blobs. The caller holds flush.
+func (s *Store) rotate(need int64, fresh bool) error {
 	name, sp := "spare.tmp", s.takeSpare(need)
 	if sp == nil {
 		name, sp = "next.tmp", new(spare)
+		if fresh {
+			if err := s.room(need); err != nil {
+				return err
+			}
+		}
 		if err := s.allocate(sp, name, s.nextSize(), need); err != nil {
 			return err
 		}
