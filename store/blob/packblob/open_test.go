@@ -93,7 +93,9 @@ func TestMemoryOfABlob(t *testing.T) {
 		}
 	}()
 	heap := func() int64 {
-		runtime.GC()
+		for range 3 { // what a pool holds survives one
+			runtime.GC()
+		}
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
@@ -104,7 +106,7 @@ func TestMemoryOfABlob(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if t.Logf("%d bytes for each blob", each); each > 110 {
+	if t.Logf("%d bytes for each blob", each); each < 56 || each > 130 {
 		t.Errorf("%d bytes for each blob", each)
 	}
 }
