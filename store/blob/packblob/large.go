@@ -65,12 +65,12 @@ func (w *largeWriter) Write(p []byte) (n int, err error) {
 }
 
 func (w *largeWriter) block() error {
-	if err := w.s.room(int64(len(w.buf))); err != nil {
-		return err
-	}
 	w.hash.Write(w.buf)
 	w.sums = binary.LittleEndian.AppendUint32(w.sums, checksum(w.buf))
-	_, err := w.f.Write(w.buf)
+	err := w.s.take(int64(len(w.buf)), func() error {
+		_, err := w.f.Write(w.buf)
+		return err
+	})
 	w.buf = w.buf[:0]
 	return err
 }

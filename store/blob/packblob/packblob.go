@@ -114,7 +114,8 @@ type Store struct {
 	threshold   int
 	rate        int64
 	minFree     int64
-	buffers     sync.Pool // of *[]byte, for small blobs
+	space       sync.Mutex // held while bytes of the disk are counted and taken
+	buffers     sync.Pool  // of *[]byte, for small blobs
 
 	opened, rewritten atomic.Int64
 	syncs             atomic.Int64

@@ -45,9 +45,7 @@ func (s *Store) prepare() {
 	size := s.nextSize()
 	s.wg.Go(func() {
 		defer close(sp.done)
-		if sp.err = s.room(size); sp.err == nil {
-			sp.err = s.allocate(sp, "spare.tmp", size, 0)
-		}
+		sp.err = s.take(size, func() error { return s.allocate(sp, "spare.tmp", size, 0) })
 		if sp.err == nil {
 			sp.err = s.fillZeros(sp)
 		}
@@ -163,12 +161,26 @@ func (s *Store) takeSpare(need int64) *spare {
 	return sp
 }
 
-// room says ENOSPC before there is none.
-func (s *Store) room(n int64) error {
-	if free, ok := vfs.Free(s.fs, s.dir); ok && s.minFree > 0 && free-n < s.minFree {
-		return fmt.Errorf("%d bytes are free, of which none are for blobs: %w", free, syscall.ENOSPC)
+// left is how many bytes of the disk are there for blobs, and false if nobody knows
+// or none are left to others.
+func (s *Store) left() (int64, bool) {
+	if s.minFree == 0 {
+		return 0, false
 	}
-	return nil
+	free, ok := vfs.Free(s.fs, s.dir)
+	return max(0, free-s.minFree), ok
+}
+
+// take calls use, which takes up to n bytes of the disk, or says ENOSPC before they
+// are those that are left to others. One at a time, so that two do not see the same
+// bytes free.
+func (s *Store) take(n int64, use func() error) error {
+	s.space.Lock()
+	defer s.space.Unlock()
+	if left, ok := s.left(); ok && left < n {
+		return fmt.Errorf("%d bytes are free for blobs: %w", left, syscall.ENOSPC)
+	}
+	return use()
 }
 
 // rotate makes the next segment the active one. What is to be deleted or copied
@@ -177,12 +189,18 @@ func (s *Store) rotate(need int64, fresh bool) error {
 	name, sp := "spare.tmp", s.takeSpare(need)
 	if sp == nil {
 		name, sp = "next.tmp", new(spare)
+		size := s.nextSize()
+		allocate := func() error { return s.allocate(sp, name, size, need) }
+		var err error
 		if fresh {
-			if err := s.room(need); err != nil {
-				return err
+			if left, ok := s.left(); ok { // a small segment is better than none
+				size = min(size, left/blockSize*blockSize)
 			}
+			err = s.take(max(size, align(need, blockSize)+blockSize), allocate)
+		} else {
+			err = allocate()
 		}
-		if err := s.allocate(sp, name, s.nextSize(), need); err != nil {
+		if err != nil {
 			return err
 		}
 	}
