@@ -167,11 +167,11 @@ func (d *durability) line(s string) {
 	} else {
 		d.begin(call)
 	}
-	at := strings.LastIndex(call, ") = ")
-	if at < 0 { // a signal or an exit
+	at := strings.LastIndex(call, " = ")                                      // filled up with spaces before it when the call is short
+	if at < 0 || !strings.HasSuffix(strings.TrimRight(call[:at], " "), ")") { // a signal or an exit
 		return
 	}
-	d.end(call[:at+1], call[at+4:], from)
+	d.end(call[:at], call[at+3:], from)
 }
 
 // begin sees a call before it has an effect: an answer may be on its way.
