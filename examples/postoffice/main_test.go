@@ -385,7 +385,7 @@ func TestHelp(t *testing.T) {
 	// These names are fixed: other programs script them.
 	for group, verbs := range map[string]string{
 		"account": "add list set disable delete", "domain": "add list set delete", "alias": "add list set delete",
-		"queue": "list show hold release retry drop", "check": "",
+		"queue": "list show hold release retry drop", "check": "", "profile": "",
 	} {
 		for _, verb := range strings.Split(verbs, " ") {
 			cmd := strings.TrimSpace(group + " " + verb)

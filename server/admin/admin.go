@@ -32,6 +32,8 @@ type Admin struct {
 	// returns what it found. It is part of check.
 	Damage func(context.Context) ([]string, error)
 	Clock  mailkeel.Clock // nil means real time
+
+	serving bool // commands come from the socket of a server
 }
 
 func (a *Admin) now() time.Time { return mailkeel.ClockOr(a.Clock).Now() }
@@ -57,7 +59,9 @@ func (a *Admin) Offer(path string, log *slog.Logger) (stop func(context.Context)
 	if err != nil {
 		return nil, err
 	}
-	s := &control.Server{Handle: a.Do, Logger: log}
+	server := *a
+	server.serving = true
+	s := &control.Server{Handle: server.Do, Logger: log}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -64,6 +64,9 @@ const (
   accounts, mailboxes, messages, objects, items, blobs, orphans, orphan_bytes, problems`
 )
 
+// profileJSON is the form of a part of a profile.
+const profileJSON = "data (base64; the parts make the file)"
+
 // selection is how queue commands name items.
 const selection = "ID... | -all | -route, -sender, -recipient ..."
 
@@ -88,6 +91,7 @@ var commands = []command{
 	{"queue retry", selection, "try items now, other than held ones", itemJSON, parseQueue("retry"), with(queueRetry), showChanged},
 	{"queue drop", selection, "remove items; nobody is told", itemJSON, parseQueue("drop"), with(queueDrop), showChanged},
 	{"check", "", "compare all that is kept with itself; exit 1 if something is wrong", checkJSON, parseCheck, with(check), showCheck},
+	{"profile", "cpu|heap|allocs|goroutine", "write where the time or memory of the server goes, for go tool pprof", profileJSON, parseProfile, with(profile), showProfile},
 }
 
 // optional makes a flag whose absence leaves things as they are.
