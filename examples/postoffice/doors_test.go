@@ -128,13 +128,13 @@ func TestInsecureAuth(t *testing.T) {
 }
 
 func TestRatesAreForPeersFromAfar(t *testing.T) {
-	for addr, limited := range map[string]bool{"192.0.2.1": true, "2001:db8::1": true, "127.0.0.1": false, "::1": false, "::ffff:127.0.0.9": false} {
-		chain := filters(nil)
+	usual := defaults()
+	count := func(opt options, addr string) (refused int) {
+		chain := opt.chain(nil)
 		if err := chain.Check(); err != nil {
 			t.Fatal(err)
 		}
 		o := &mailkeel.Origin{Addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 1)}
-		refused := 0
 		for range 500 {
 			one, end := chain.Session(context.Background(), o)
 			if v := one.Run(t.Context(), filter.Conn, &filter.Transaction{Origin: o}); v.Refuse != nil {
@@ -142,9 +142,27 @@ func TestRatesAreForPeersFromAfar(t *testing.T) {
 			}
 			end()
 		}
-		if (refused > 0) != limited {
-			t.Errorf("%s: %d of 500 connections refused", addr, refused)
+		return refused
+	}
+	for addr, limited := range map[string]bool{"192.0.2.1": true, "2001:db8::1": true, "127.0.0.1": false, "::1": false, "::ffff:127.0.0.9": false} {
+		if n := count(usual, addr); (n > 0) != limited {
+			t.Errorf("%s: %d of 500 connections refused", addr, n)
 		}
+	}
+	// What the configuration file may change.
+	near, none, few := usual, usual, usual
+	near.filterLoopback, none.rateConns, few.rateConns = true, 0, 1
+	if n := count(near, "127.0.0.1"); n == 0 {
+		t.Error("filter-loopback: nothing refused")
+	}
+	if n := count(none, "192.0.2.1"); n != 0 {
+		t.Errorf("rate-conns = 0: %d refused", n)
+	}
+	if n := count(few, "192.0.2.1"); n < count(usual, "192.0.2.1") {
+		t.Errorf("rate-conns = 1: %d refused", n)
+	}
+	if off := (&options{}); off.chain(nil) != nil {
+		t.Error("filters = false: there are some")
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/filter"
@@ -10,10 +11,27 @@ import (
 	"github.com/mailkeel/mailkeel/store/memstore"
 )
 
-// filters judge mail from other servers. Rates are kept in memory: they are about
-// the last minute, and not worth a write to disk for each message.
-func filters(log *slog.Logger) *filter.Chain {
-	return &filter.Chain{Groups: [][]filter.Filter{{fromAfar{&rate.Filter{KV: &memstore.KV{}}}}}, Logger: log}
+// chain is the filters that judge mail from other servers; nil if there shall be
+// none. Rates are kept in memory: they are about the last minute, and not worth a
+// write to disk for each message.
+func (o *options) chain(log *slog.Logger) *filter.Chain {
+	if !o.filters {
+		return nil
+	}
+	minute := func(n int) []rate.Limit {
+		if n == 0 {
+			return []rate.Limit{} // none
+		}
+		return []rate.Limit{{N: n, Per: time.Minute}}
+	}
+	rates := &rate.Filter{KV: &memstore.KV{}, Address: rate.Limits{
+		Conns: minute(o.rateConns), Messages: minute(o.rateMessages), Rcpts: minute(o.rateRcpts),
+	}}
+	var f filter.Filter = fromAfar{rates}
+	if o.filterLoopback {
+		f = rates
+	}
+	return &filter.Chain{Groups: [][]filter.Filter{{f}}, Logger: log}
 }
 
 // fromAfar asks a filter about peers that are not this machine: those on loopback

@@ -35,11 +35,14 @@ type options struct {
 	// Only in the configuration file.
 	relayUser, relayPassword, relayTLS string
 	directPort                         int
+	filters, filterLoopback            bool
+	rateConns, rateMessages, rateRcpts int // in a minute; 0 means any
 }
 
 // fileOnly are options that have no place on a command line, where others can
 // read them, or that only tests need.
-var fileOnly = []string{"relay-user", "relay-password", "relay-tls", "direct-port"}
+var fileOnly = []string{"relay-user", "relay-password", "relay-tls", "direct-port",
+	"filters", "filter-loopback", "rate-conns", "rate-messages", "rate-recipients"}
 
 // flags returns the flags that set o, with their defaults in o.
 func (o *options) flags() *flag.FlagSet {
@@ -77,6 +80,11 @@ func (o *options) flags() *flag.FlagSet {
 	fs.StringVar(&o.relayPassword, "relay-password", "", "and this `password`")
 	fs.StringVar(&o.relayTLS, "relay-tls", "", "`how`: opportunistic, required or implicit")
 	fs.IntVar(&o.directPort, "direct-port", 25, "the `port` that -direct connects to")
+	fs.BoolVar(&o.filters, "filters", true, "judge mail from other servers; false takes what comes")
+	fs.BoolVar(&o.filterLoopback, "filter-loopback", false, "judge peers on this machine like any other; without this they are programs here, or a proxy that hides who it is")
+	fs.IntVar(&o.rateConns, "rate-conns", 100, "the `connections` that one address may open in a minute; 0 means any")
+	fs.IntVar(&o.rateMessages, "rate-messages", 300, "and the `messages` that it may send")
+	fs.IntVar(&o.rateRcpts, "rate-recipients", 1000, "and their `recipients`")
 	return fs
 }
 
@@ -226,6 +234,9 @@ func (o *options) check() error {
 	no((o.relayUser == "") != (o.relayPassword == ""), "relay-user and relay-password go together")
 	no(!slices.Contains([]string{"", "opportunistic", "required", "implicit"}, o.relayTLS), "relay-tls: %q is none of opportunistic, required and implicit", o.relayTLS)
 	no(o.directPort < 1 || o.directPort > 65535, "direct-port: %d is no port", o.directPort)
+	for name, n := range map[string]int{"rate-conns": o.rateConns, "rate-messages": o.rateMessages, "rate-recipients": o.rateRcpts} {
+		no(n < 0, "%s: %d is less than 0", name, n)
+	}
 	if o.hostname != "" {
 		_, err := accounts.CanonicalDomain(o.hostname)
 		no(err != nil, "-hostname: %q is no name such as mail.example.org", o.hostname)

@@ -14,6 +14,7 @@ func defaults() options {
 	return options{
 		dir: "postoffice-data", smtp: "127.0.0.1:2525", submission: "127.0.0.1:2587", submissions: "127.0.0.1:2465",
 		imap: "127.0.0.1:2143", imaps: "127.0.0.1:2993", directPort: 25,
+		filters: true, rateConns: 100, rateMessages: 300, rateRcpts: 1000,
 	}
 }
 
@@ -64,12 +65,18 @@ relay-password = "pw"
 relay-tls = "required"
 trusted = ["10.0.0.0/8"]
 insecure-auth = false
+filters = false
+filter-loopback = true
+rate-conns = 0
+rate-messages = 5
+rate-recipients = 6
 `)
 	want := defaults()
 	want.config, want.dir, want.hostname, want.domains = file, "/srv/mail", "mx.a.test", []string{"a.test", "b.test"}
 	want.accounts, want.smtp, want.imaps, want.relay = []string{"ann@a.test:secret"}, ":25", "", "smart.test:587"
 	want.relayUser, want.relayPassword, want.relayTLS = "us", "pw", "required"
 	want.trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	want.filters, want.filterLoopback, want.rateConns, want.rateMessages, want.rateRcpts = false, true, 0, 5, 6
 	got, _, err := parse([]string{"-config", file})
 	if err != nil || !reflect.DeepEqual(*got, want) {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
@@ -95,6 +102,8 @@ insecure-auth = false
 		"[smtp]\nx = 1":                  "smtp: it has a value of the wrong kind",
 		"smtp = 1979-05-27":              "wrong kind",
 		"direct-port = 0":                "0 is no port",
+		"rate-messages = -1":             "rate-messages: -1 is less than 0",
+		"filters = \"no\"":               "filters: it is true or false",
 		"relay-user = \"x\"":             "relay-user and relay-tls need relay",
 		"relay-tls = \"maybe\"":          "maybe",
 		"relay = \"x\"\ndirect = true":   "choose one",

@@ -65,7 +65,7 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 		InsecureAuth: o.insecureAuth,
 		Trusted:      o.trusted,
 		Reverse:      o.reverse(),
-		Filters:      filters(log),
+		Filters:      o.chain(log),
 		Logger:       log,
 	}
 	if o.cert != "" {
