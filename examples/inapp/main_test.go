@@ -30,8 +30,9 @@ func start(t *testing.T, args ...string) (web, mx string) {
 	out, w := io.Pipe()
 	var errs bytes.Buffer
 	code := make(chan int, 1)
+	dir := filepath.Join(t.TempDir(), "data") // here, so that it goes after the end
 	go func() {
-		args := append([]string{"-dir", filepath.Join(t.TempDir(), "data"), "-http", "127.0.0.1:0", "-smtp", "127.0.0.1:0", "-domain", "desk.test"}, args...)
+		args := append([]string{"-dir", dir, "-http", "127.0.0.1:0", "-smtp", "127.0.0.1:0", "-domain", "desk.test"}, args...)
 		c := run(ctx, args, w, &errs)
 		w.Close()
 		code <- c

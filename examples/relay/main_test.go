@@ -27,8 +27,9 @@ func start(t *testing.T, args ...string) (near, users string) {
 	out, w := io.Pipe()
 	var errs bytes.Buffer
 	code := make(chan int, 1)
+	dir := filepath.Join(t.TempDir(), "data") // here, so that it goes after the end
 	go func() {
-		c := run(ctx, append([]string{"-dir", filepath.Join(t.TempDir(), "data"), "-smtp", "127.0.0.1:0", "-submission", "127.0.0.1:0"}, args...), w, &errs)
+		c := run(ctx, append([]string{"-dir", dir, "-smtp", "127.0.0.1:0", "-submission", "127.0.0.1:0"}, args...), w, &errs)
 		w.Close()
 		code <- c
 	}()

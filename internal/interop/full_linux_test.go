@@ -60,7 +60,7 @@ func mailSize(t *testing.T, o *testoffice.Office, subject string, size int) erro
 // TestDiskFull fills the disk to the last byte: mail is refused for now, what is there
 // can be read and deleted, and with that mail flows again.
 func TestDiskFull(t *testing.T) {
-	disk := smallDisk(t, "40m")
+	disk := smallDisk(t, "64m")
 	o := office(t, "-dir", filepath.Join(disk, "office"), "-trusted", "127.0.0.0/8")
 	full := func(err error) {
 		t.Helper()
@@ -118,7 +118,7 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("%d messages are there, want %d", len(got), sent-15)
 	}
 
-	if err := syscall.Mount("", disk, "", syscall.MS_REMOUNT, "size=80m"); err != nil {
+	if err := syscall.Mount("", disk, "", syscall.MS_REMOUNT, "size=128m"); err != nil {
 		t.Fatal(err)
 	}
 	if err := mailSize(t, o, "room again", 1000); err != nil {

@@ -1,5 +1,5 @@
 // Package embedded keeps everything a mail server keeps in one directory: rows in
-// SQLite, message contents in files, and the server's own certificate.
+// SQLite, message contents in packs, and the server's own certificate.
 //
 // One process owns a directory. The kernel ends that ownership when the process
 // ends, however it does, so a crash leaves nothing to clean up.
@@ -8,9 +8,13 @@
 //	LOCK       the process that owns it
 //	mail.db    rows: mailboxes, queue, accounts and what expires, with -wal, -shm, and
 //	           -reserve, which is given up when the disk is full so that mail can be deleted
-//	blobs/     contents, named by their hash
+//	packs/     contents, many to a file, with an index; see package packblob
 //	tls.pem    the self-signed certificate and its key
 //	control    a socket, if the program that owns it takes commands
+//	damaged/   contents that were damaged already when layout 1 was left, if any
+//
+// This is layout 2. Layout 1 kept each content in a file of its own, in blobs/; Open
+// moves them into packs, which needs room for both and is done once.
 //
 // To back it up, stop the program and copy the directory.
 package embedded
@@ -31,7 +35,7 @@ import (
 	"github.com/mailkeel/mailkeel/internal/vfs"
 	"github.com/mailkeel/mailkeel/queue/sqlqueue"
 	"github.com/mailkeel/mailkeel/server"
-	"github.com/mailkeel/mailkeel/store/blob/fileblob"
+	"github.com/mailkeel/mailkeel/store/blob/packblob"
 	"github.com/mailkeel/mailkeel/store/sqlstore"
 )
 
@@ -55,15 +59,16 @@ type Options struct {
 	MustExist bool
 	Clock     mailkeel.Clock // nil means real time
 	Logger    *slog.Logger   // nil means discard
-
-	fs vfs.FS // nil means that of the machine
+	// FS is for tests of this module, which fail and cut off what is done to packs and
+	// small files; SQLite goes its own way. Nil means that of the machine.
+	FS vfs.FS
 }
 
 // A Home is an open directory. Its parts are used until Close.
 type Home struct {
 	Dir      string
 	Store    *sqlstore.Backend
-	Blobs    *fileblob.Store
+	Blobs    *packblob.Store
 	Queue    *sqlqueue.Backend
 	KV       *sqlstore.KV
 	Accounts *sqlaccounts.Directory
@@ -77,10 +82,10 @@ type Home struct {
 // process alone. ErrInUse if another process owns it, ErrForeign if it is no place
 // for mail; then nothing was touched.
 func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
-	if o.fs == nil {
-		o.fs = vfs.OS{}
+	if o.FS == nil {
+		o.FS = vfs.OS{}
 	}
-	if err := prepare(o.fs, dir, o.MustExist); err != nil {
+	if err := prepare(o.FS, dir, o.MustExist); err != nil {
 		return nil, err
 	}
 	h = &Home{Dir: dir, o: o}
@@ -93,14 +98,14 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 	if h.lock, err = lock(dir); err != nil {
 		return h, err
 	}
-	if err := checkVersion(o.fs, dir); err != nil {
+	if _, err := readVersion(o.FS, dir); err != nil {
 		return h, err
 	}
 	if h.db, err = sqldb.OpenSQLite(filepath.Join(dir, "mail.db"), sqldb.Options{Reserve: reserve}); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
 	}
-	if h.Blobs, err = fileblob.Open(filepath.Join(dir, "blobs"), fileblob.Options{FS: o.fs, Clock: o.Clock}); err != nil {
-		return h, fmt.Errorf("embedded: %w", err)
+	if h.Blobs, err = openBlobs(ctx, dir, o); err != nil {
+		return h, err
 	}
 	if h.Store, err = sqlstore.New(ctx, h.db); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
@@ -144,12 +149,12 @@ func (h *Home) Damage(ctx context.Context) ([]string, error) { return h.db.Check
 // only. If there is nothing, it keeps what fresh returns; with a nil fresh it
 // returns nil.
 func (h *Home) Secret(name string, fresh func() []byte) ([]byte, error) {
-	b, err := read(h.o.fs, h.Dir, name)
+	b, err := read(h.o.FS, h.Dir, name)
 	if err != nil || b != nil || fresh == nil {
 		return b, err
 	}
 	b = fresh()
-	return b, write(h.o.fs, h.Dir, name, b)
+	return b, write(h.o.FS, h.Dir, name, b)
 }
 
 // TLS returns a configuration with a self-signed certificate for some names and
@@ -168,8 +173,8 @@ type keeper struct{ *Home }
 
 const tlsFile = "tls.pem"
 
-func (k keeper) Load() ([]byte, error) { return read(k.o.fs, k.Dir, tlsFile) }
-func (k keeper) Save(b []byte) error   { return write(k.o.fs, k.Dir, tlsFile, b) }
+func (k keeper) Load() ([]byte, error) { return read(k.o.FS, k.Dir, tlsFile) }
+func (k keeper) Save(b []byte) error   { return write(k.o.FS, k.Dir, tlsFile, b) }
 
 // Close writes what is held back and gives the directory up. It may be called
 // more than once.
@@ -178,6 +183,9 @@ func (h *Home) Close() error {
 	if h.db != nil {
 		errs = append(errs, h.db.Close())
 		h.db = nil
+	}
+	if h.Blobs != nil {
+		errs = append(errs, h.Blobs.Close())
 	}
 	if h.lock != nil {
 		errs = append(errs, h.lock.Close()) // last: it ends the ownership

@@ -232,11 +232,11 @@ func TestWhatCannotBeOpened(t *testing.T) {
 	}
 	later := filepath.Join(dir, "later")
 	open(t, later, Options{}).Close()
-	os.WriteFile(filepath.Join(later, "VERSION"), []byte("2\n"), 0o600)
+	os.WriteFile(filepath.Join(later, "VERSION"), []byte("3\n"), 0o600)
 	if _, err := Open(t.Context(), later, Options{}); !errors.Is(err, ErrVersion) {
 		t.Errorf("a later layout: %v", err)
 	}
-	os.WriteFile(filepath.Join(later, "VERSION"), []byte("1\n"), 0o600)
+	os.WriteFile(filepath.Join(later, "VERSION"), []byte("2\n"), 0o600)
 	os.WriteFile(filepath.Join(later, "mail.db"), []byte(strings.Repeat("this is no database", 100)), 0o600)
 	if _, err := Open(t.Context(), later, Options{}); err == nil {
 		t.Error("a damaged database was opened")

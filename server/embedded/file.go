@@ -13,10 +13,11 @@ import (
 	"github.com/mailkeel/mailkeel/internal/vfs"
 )
 
-// version is the layout that this program writes.
-const version = "1"
-
-const versionFile = "VERSION"
+const (
+	version      = "2" // the layout that this program writes
+	filesVersion = "1" // contents are in files of their own
+	versionFile  = "VERSION"
+)
 
 // prepare makes sure that dir is a directory for the owner alone.
 func prepare(fsys vfs.FS, dir string, mustExist bool) error {
@@ -62,19 +63,18 @@ func private(dir string) error {
 	return nil
 }
 
-// checkVersion reads VERSION, or writes it where nothing is kept yet.
-func checkVersion(fsys vfs.FS, dir string) error {
+// readVersion returns what VERSION says, or nothing where nothing is kept yet.
+// ErrVersion if it is no layout that this program knows.
+func readVersion(fsys vfs.FS, dir string) (string, error) {
 	b, err := read(fsys, dir, versionFile)
 	if err != nil {
-		return err
+		return "", err
 	}
 	switch v := strings.TrimSpace(string(b)); v {
-	case version:
-		return nil
-	case "":
-		return write(fsys, dir, versionFile, []byte(version+"\n"))
+	case "", filesVersion, version:
+		return v, nil
 	default:
-		return fmt.Errorf("%w: %s has %q, this program knows %q", ErrVersion, dir, v, version)
+		return "", fmt.Errorf("%w: %s has %q, this program knows %q", ErrVersion, dir, v, version)
 	}
 }
 

@@ -235,20 +235,21 @@ func (s *Store) Close() error {
 		s.discard(sp)
 		s.spare = nil
 	}
-	var err error
 	if g := s.active; g != nil {
 		s.mu.Lock()
 		end := g.end
 		s.mu.Unlock()
 		if end > g.book.upTo {
-			err = g.book.write(end, false)
+			if err := g.book.write(end, false); err != nil {
+				s.log.Warn("packblob: an index was not written; a start will scan", "segment", g.id, "err", err)
+			}
 		}
 		g.book.close()
 		s.active = nil
 		s.release(g)
 	}
 	s.closeFiles()
-	return err
+	return nil
 }
 
 // closeFiles closes what nobody reads.
