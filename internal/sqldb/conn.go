@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"syscall"
 
@@ -30,7 +31,12 @@ type stmt struct {
 }
 
 func openConn(path string, o *Options, pragmas ...string) (*conn, error) {
-	z, err := zs.OpenConn(path, zs.OpenReadWrite)
+	flags := zs.OpenReadWrite
+	if o.VFS != "" {
+		path = "file:" + (&url.URL{Path: path}).EscapedPath() + "?vfs=" + url.QueryEscape(o.VFS)
+		flags |= zs.OpenURI
+	}
+	z, err := zs.OpenConn(path, flags)
 	if err != nil {
 		return nil, fmt.Errorf("sqldb: %w", err)
 	}

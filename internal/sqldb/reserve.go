@@ -11,6 +11,7 @@ import (
 // A reserve is a file that only takes room, to be given up when there is none: the
 // database cannot forget anything without writing, so a full disk would stay full.
 type reserve struct {
+	fs   vfs.FS
 	path string
 	size int64 // zero means no reserve
 
@@ -31,7 +32,7 @@ func (r *reserve) times() int {
 func (r *reserve) give(times int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.there && os.Remove(r.path) == nil {
+	if r.there && r.fs.Remove(r.path) == nil {
 		r.there = false
 		r.given++
 	}
@@ -46,14 +47,14 @@ func (r *reserve) fill() {
 	if r.there || r.size <= 0 {
 		return
 	}
-	if fi, err := os.Stat(r.path); err == nil && fi.Size() == r.size {
+	if fi, err := r.fs.Stat(r.path); err == nil && fi.Size() == r.size {
 		r.there = true
 		return
 	}
-	if free, ok := (vfs.OS{}).Free(filepath.Dir(r.path)); ok && free < 3*r.size {
+	if free, ok := vfs.Free(r.fs, filepath.Dir(r.path)); ok && free < 3*r.size {
 		return
 	}
-	f, err := os.OpenFile(r.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := r.fs.OpenFile(r.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return
 	}
@@ -65,6 +66,6 @@ func (r *reserve) fill() {
 		err = cerr
 	}
 	if r.there = err == nil; !r.there {
-		_ = os.Remove(r.path)
+		_ = r.fs.Remove(r.path)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mailkeel/mailkeel/internal/committer"
+	"github.com/mailkeel/mailkeel/internal/vfs"
 )
 
 // Options for OpenSQLite. The zero value is good.
@@ -30,6 +31,11 @@ type Options struct {
 	// given up when the disk is full, so that rows can still be removed; zero
 	// means none. It comes back when there is room for three of it.
 	Reserve int64
+	// FS holds the files that are not opened by SQLite itself; nil means that of
+	// the machine. VFS names what SQLite opens its files with, as registered by
+	// package sqlvfs for the same FS; empty means its own.
+	FS  vfs.FS
+	VFS string
 	// Trace, if set, is told of every statement and how many rows it gave.
 	// It is called from many goroutines.
 	Trace func(query string, rows int)
@@ -66,7 +72,10 @@ func OpenSQLite(path string, o Options) (*SQLite, error) {
 	// The database holds people's mail: only its owner may read it. SQLite gives
 	// its other files the mode of the first. The file is not opened if it is
 	// there, because closing it would end the locks of this process on it.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if o.FS == nil {
+		o.FS = vfs.OS{}
+	}
+	f, err := o.FS.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
 		err = f.Close()
 	}
@@ -76,9 +85,9 @@ func OpenSQLite(path string, o Options) (*SQLite, error) {
 	if o.MaxLog <= 0 {
 		o.MaxLog = 256 << 20
 	}
-	db := &SQLite{o: o, path: path, readers: make(chan *conn, o.Readers), reserve: reserve{path: path + "-reserve", size: o.Reserve}}
+	db := &SQLite{o: o, path: path, readers: make(chan *conn, o.Readers), reserve: reserve{fs: o.FS, path: path + "-reserve", size: o.Reserve}}
 	c, err := openWriter(path, &o)
-	if err != nil && db.reserve.size > 0 && os.Remove(db.reserve.path) == nil {
+	if err != nil && db.reserve.size > 0 && o.FS.Remove(db.reserve.path) == nil {
 		c, err = openWriter(path, &o) // the log needs room, too
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"fmt"
-	"os"
 	"sync"
 	"time"
 )
@@ -107,7 +106,7 @@ const logEvery = 64
 // shrinkLog begins a new log if the old one is too large. SQLite does so by itself
 // at a moment when nobody reads, of which there may be none.
 func (w *writer) shrinkLog() {
-	fi, err := os.Stat(w.db.path + "-wal")
+	fi, err := w.db.o.FS.Stat(w.db.path + "-wal")
 	if err != nil || fi.Size() < w.maxLog {
 		return
 	}
