@@ -47,9 +47,17 @@ func (f Failover) Deliver(ctx context.Context, env *mailkeel.Envelope, c mailkee
 // see.
 type Hold string
 
-var _ mailkeel.Transport = Hold("")
+var (
+	_ mailkeel.Transport = Hold("")
+	_ delivery.Holder    = Hold("")
+)
 
 // Deliver returns delivery.ErrHold for all.
 func (h Hold) Deliver(_ context.Context, env *mailkeel.Envelope, _ mailkeel.Content) []mailkeel.Result {
 	return mailkeel.All(len(env.Rcpts), mailkeel.Result{Err: delivery.Hold(string(h))})
+}
+
+// Holds returns delivery.ErrHold for anyone.
+func (h Hold) Holds(context.Context, *mailkeel.Envelope, mailkeel.Recipient) error {
+	return delivery.Hold(string(h))
 }

@@ -92,7 +92,9 @@ func (b *Backend) Put(ctx context.Context, items ...queue.Item) error {
 	rows := encodeAll(items)
 	return b.update(ctx, func(t *tx) error {
 		_, err := t.put(rows)
-		t.wake()
+		if slices.ContainsFunc(rows, func(r row) bool { return !r.held }) {
+			t.wake()
+		}
 		return err
 	})
 }
@@ -152,7 +154,8 @@ func (b *Backend) PutLeased(ctx context.Context, w queue.Want, items ...queue.It
 			it := items[i]
 			at := slices.IndexFunc(ls, func(l queue.Lease) bool { return l.Items[0].Route == r.route })
 			switch {
-			case r.held || r.due > micro(w.Now) || slices.Contains(w.Skip, r.route) || at >= 0 && len(ls[at].Items) >= w.Max || w.Max <= 0:
+			case r.held:
+			case r.due > micro(w.Now) || slices.Contains(w.Skip, r.route) || at >= 0 && len(ls[at].Items) >= w.Max || w.Max <= 0:
 				t.wake()
 			default:
 				if at < 0 {
