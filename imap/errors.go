@@ -6,7 +6,9 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"github.com/mailkeel/mailkeel/internal/message"
 	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/blob"
 )
 
 // Response codes that go-imap has no name for.
@@ -59,6 +61,9 @@ func answer(err error) (e *imap.Error, internal bool) {
 		return say(imap.ResponseCodeLimit, "Limit reached")
 	case errors.Is(err, store.ErrDenied):
 		return say(imap.ResponseCodeNoPerm, "Permission denied")
+	case errors.Is(err, store.ErrDamaged), errors.Is(err, blob.ErrNotFound), errors.Is(err, message.ErrCorrupt):
+		e, _ = say(imap.ResponseCodeServerBug, "A message is damaged on the server and cannot be read; its administrator can look with the command check")
+		return e, true
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		e, _ = say(imap.ResponseCodeUnavailable, "Server is shutting down")

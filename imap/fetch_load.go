@@ -21,11 +21,15 @@ type entry struct {
 	marked bool           // as seen, just now
 	msg    *store.Message // nil if it has gone
 	cold   store.Cold
+	err    error             // why cold cannot be used
 	env    *message.Envelope // of cold, once somebody asked
 	root   *message.Part     // likewise
 }
 
 func (e *entry) envelope() (*message.Envelope, error) {
+	if e.err != nil {
+		return nil, e.err
+	}
 	if e.env == nil {
 		v, err := message.DecodeEnvelope(e.cold.Envelope)
 		if err != nil {
@@ -37,6 +41,9 @@ func (e *entry) envelope() (*message.Envelope, error) {
 }
 
 func (e *entry) structure() (*message.Part, error) {
+	if e.err != nil {
+		return nil, e.err
+	}
 	if e.root == nil {
 		p, err := message.DecodePart(e.cold.Structure)
 		if err != nil {
@@ -122,7 +129,26 @@ func (c *conn) loadCold(es []*entry) error {
 			continue
 		}
 		var ok bool
-		if e.cold, ok = cold[e.msg.ID]; !ok {
+		if e.cold, ok = cold[e.msg.ID]; ok {
+			e.err = e.cold.Check(e.msg)
+			continue
+		}
+		// It has gone meanwhile, or its row is lost.
+		there := false
+		q := store.Query{First: e.row.uid, Last: e.row.uid}
+		err := c.access.Scan(c.ctx, c.sel.id, q, func(_ store.Mailbox, ms iter.Seq2[store.Message, error]) error {
+			there = false
+			for m, err := range ms {
+				if there = err == nil && m.ID == e.msg.ID; err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if e.err = store.ErrDamaged; !there {
 			e.msg = nil
 		}
 	}

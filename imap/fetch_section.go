@@ -77,7 +77,10 @@ func (e *entry) locate(part []int, spec imap.PartSpecifier) (x extent, ok bool, 
 
 // open returns a reader of x.
 func (c *conn) open(e *entry, x extent) (io.ReadCloser, error) {
-	return c.access.OpenAt(c.ctx, *e.msg, e.cold.Prefix, x.off, x.n)
+	if e.err != nil {
+		return nil, e.err
+	}
+	return c.access.OpenAt(c.ctx, *e.msg, e.cold, x.off, x.n)
 }
 
 // writeSection writes the bytes of a section, after a space. One that is not there

@@ -62,6 +62,7 @@ func (f *filing) put() error {
 	}
 	for i, m := range f.rows {
 		f.cold[i].ID = m.ID
+		f.cold[i].seal(&m)
 		f.placed = append(f.placed, Placed{m.Account, m.Mailbox, f.dst.UIDValidity, m.UID, m.ID})
 	}
 	if err := f.w.PutCold(f.cold); err != nil {

@@ -44,19 +44,26 @@ func (a *Access) Open(ctx context.Context, id MailboxID, uid UID) (m Message, rc
 }
 
 // OpenAt reads n bytes of a message from offset off, to the end if n < 0. The
-// message is from Scan and prefix from its Cold; both together are what offsets
-// count. The right r: for a message of another's mailbox it is looked up again.
-func (a *Access) OpenAt(ctx context.Context, m Message, prefix []byte, off, n int64) (io.ReadCloser, error) {
+// message is from Scan and c from Cold: its Prefix and the blob together are what
+// offsets count. ErrDamaged if they do not belong together. The right r: for a
+// message of another's mailbox it is looked up again.
+func (a *Access) OpenAt(ctx context.Context, m Message, c Cold, off, n int64) (io.ReadCloser, error) {
 	if m.Account != a.account {
 		if _, _, err := a.look(ctx, m.Mailbox, "r"); err != nil {
 			return nil, err
 		}
 	}
-	return a.store.open(ctx, m, prefix, off, n)
+	if c.ID != m.ID {
+		return nil, fmt.Errorf("%w: message %d has no cold row", ErrDamaged, m.ID)
+	}
+	if err := c.Check(&m); err != nil {
+		return nil, err
+	}
+	return a.store.open(ctx, m, c.Prefix, off, n)
 }
 
-// Open reads a message: its prefix and then its shared content. ErrNotFound if
-// the row has gone, blob.ErrNotFound if it names a blob that is not there.
+// Open reads a message: its prefix and then its shared content. ErrDamaged if its
+// rows are lost or wrong, blob.ErrNotFound if it names a blob that is not there.
 func (s *Store) Open(ctx context.Context, m Message) (io.ReadCloser, error) {
 	var prefix []byte
 	err := s.Backend.View(ctx, func(tx Tx) (err error) {
@@ -72,9 +79,12 @@ func (s *Store) Open(ctx context.Context, m Message) (io.ReadCloser, error) {
 // prefixOf returns what stands before the blob of a message.
 func prefixOf(tx Tx, m Message) ([]byte, error) {
 	for c, err := range tx.Cold(m.Account, m.ID) {
+		if err == nil {
+			err = c.Check(&m)
+		}
 		return slices.Clone(c.Prefix), err
 	}
-	return nil, ErrNotFound
+	return nil, fmt.Errorf("%w: message %d has no cold row", ErrDamaged, m.ID)
 }
 
 // open reads a range of prefix and blob together.

@@ -30,22 +30,34 @@ func (s *Store) Parse(ctx context.Context, info blob.Info) (Cold, error) {
 }
 
 // parseLate parses messages of one account for which that is not done, and keeps
-// what it finds, so that it is done once.
+// what it finds, so that it is done once. A damaged one stays as it is.
 func (s *Store) parseLate(ctx context.Context, ms []Message, out map[MessageID]Cold) error {
+	var done []Message
 	for _, m := range ms {
+		was := out[m.ID]
+		if was.Check(&m) != nil {
+			continue // who reads it is told
+		}
 		c, err := s.Parse(ctx, blob.Info{Ref: m.Blob})
-		if err != nil {
+		if errors.Is(err, blob.ErrNotFound) {
+			continue // the others can be read
+		} else if err != nil {
 			return err
 		}
-		c.Account, c.ID, c.Prefix = m.Account, m.ID, out[m.ID].Prefix
+		c.Account, c.ID, c.Prefix = m.Account, m.ID, was.Prefix
+		c.seal(&m)
+		done = append(done, m)
 		out[m.ID] = c
+	}
+	if done == nil {
+		return nil
 	}
 	return s.Backend.Update(ctx, func(tx Tx) error {
 		if _, err := tx.Accounts(ms[0].Account); err != nil {
 			return err
 		}
 		var rows []Cold
-		for _, m := range ms {
+		for _, m := range done {
 			_, err := tx.MessageByID(m.Account, m.ID)
 			if errors.Is(err, ErrNotFound) {
 				continue // it has gone, and its cold row with it

@@ -177,8 +177,8 @@ var (
 		created = excluded.created, added = excluded.added, modseq = excluded.modseq, flags = excluded.flags,
 		words = excluded.words, received = excluded.received, saved = excluded.saved, size = excluded.size,
 		blob = excluded.blob, dead = excluded.dead, keep = excluded.keep`)
-	putCold = sqldb.NewInsert(`INSERT INTO cold (id, acct, prefix, envelope, structure, preview)`,
-		`ON CONFLICT (id) DO UPDATE SET acct = excluded.acct, prefix = excluded.prefix, envelope = excluded.envelope,
+	putCold = sqldb.NewInsert(`INSERT INTO cold (id, acct, sum, prefix, envelope, structure, preview)`,
+		`ON CONFLICT (id) DO UPDATE SET acct = excluded.acct, sum = excluded.sum, prefix = excluded.prefix, envelope = excluded.envelope,
 		structure = excluded.structure, preview = excluded.preview`)
 	putPlaced = sqldb.NewInsert(`INSERT INTO placed (key, idx, action, acct, box, uidvalidity, uid, id, expires)`,
 		`ON CONFLICT (key, idx, action) DO UPDATE SET acct = excluded.acct, box = excluded.box,
@@ -225,10 +225,10 @@ func (h *held) flushCold(c sqldb.Conn) error {
 		return nil
 	}
 	rs := inOrder(h.rows.cold, func(a, b heldCold) int { return cmp.Compare(a.ID, b.ID) })
-	args := make([]any, 0, len(rs)*6)
+	args := make([]any, 0, len(rs)*7)
 	for i := range rs {
 		r := &rs[i]
-		args = append(args, int64(r.ID), r.acct, r.Prefix, r.Envelope, r.Structure, []byte(r.Preview))
+		args = append(args, int64(r.ID), r.acct, r.Sum, r.Prefix, r.Envelope, r.Structure, []byte(r.Preview))
 	}
 	clear(h.rows.cold)
 	h.rows.cold = h.rows.cold[:0]

@@ -221,10 +221,10 @@ func (t *tx) coldOf(id store.AccountID, acct int64, places string, args []any, y
 	}
 	var batch []store.Cold
 	if err == nil {
-		err = t.c.Query(`SELECT id, prefix, envelope, structure, preview FROM cold WHERE id IN `+places+` AND acct = ?`, func(r sqldb.Row) error {
+		err = t.c.Query(`SELECT id, prefix, envelope, structure, preview, sum FROM cold WHERE id IN `+places+` AND acct = ?`, func(r sqldb.Row) error {
 			batch = append(batch, store.Cold{
 				Account: id, ID: store.MessageID(r.Int(0)),
-				Prefix: r.Bytes(1), Envelope: r.Bytes(2), Structure: r.Bytes(3), Preview: string(r.Bytes(4)),
+				Prefix: r.Bytes(1), Envelope: r.Bytes(2), Structure: r.Bytes(3), Preview: string(r.Bytes(4)), Sum: uint32(r.Int(5)),
 			})
 			return nil
 		}, append(args, acct)...)

@@ -55,6 +55,7 @@ var schema = []string{
 	CREATE TABLE cold (
 		id        INTEGER PRIMARY KEY,
 		acct      INTEGER NOT NULL,
+		sum       INTEGER NOT NULL,
 		prefix    BLOB,
 		envelope  BLOB,
 		structure BLOB,

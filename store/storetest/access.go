@@ -78,7 +78,7 @@ var verbs = []verb{
 		if len(m) == 0 {
 			m = []store.Message{{Account: "ann", Mailbox: id, Blob: hello.Ref}}
 		}
-		rc, err := a.OpenAt(b.Context(), m[0], nil, 0, -1)
+		rc, err := a.OpenAt(b.Context(), m[0], store.Cold{ID: m[0].ID}, 0, -1)
 		if err == nil {
 			err = rc.Close()
 		}
@@ -416,7 +416,7 @@ func testColdRights(b *bench) {
 		b.Errorf("bob reads %+v", cold)
 	}
 	m := b.messages(secret.Mailbox, false)[0]
-	_, err = b.As("bob").OpenAt(b.Context(), m, nil, 0, -1)
+	_, err = b.As("bob").OpenAt(b.Context(), m, store.Cold{ID: m.ID}, 0, -1)
 	b.is(err, store.ErrNotFound, "opening a message of a mailbox that is not shared")
 	m, rc, err := b.As("bob").Open(b.Context(), team.Mailbox, team.UID)
 	b.must(err)
