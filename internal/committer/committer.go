@@ -9,6 +9,7 @@ package committer
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -20,11 +21,13 @@ var (
 	errTainted = errors.New("committer: a function failed after it wrote")
 	errExited  = errors.New("committer: the goroutine that ran the batch ended inside a function")
 	errPanic   = errors.New("committer: panic")
+	errLost    = errors.New("committer: what a function waited for did not come")
 )
 
 // A Target is what is committed to. Its methods are called by one goroutine at a
 // time, in the order Begin, then for each function Mark and either Keep or Undo,
-// then Flush and Commit, or Rollback.
+// then Flush and Commit, or Rollback. What functions wait for (see DoAfter) is
+// waited for between Flush and Commit.
 //
 // Nearly every batch succeeds as a whole, so the first run of a batch is not
 // firm: Mark need only note in memory where a function began. If then a function
@@ -77,6 +80,8 @@ const (
 
 type job struct {
 	fn       func() error
+	wait     func() error // nil if there is nothing to wait for, or not any more
+	lost     error        // of wait
 	state    atomic.Int32
 	err      error
 	panicked any
@@ -93,11 +98,21 @@ func (c *Committer) init() {
 // in another goroutine. When ctx ends before fn began, Do returns ctx's error and
 // fn never runs; after that it waits for the outcome, which is then known.
 func (c *Committer) Do(ctx context.Context, fn func() error) error {
+	return c.DoAfter(ctx, nil, fn)
+}
+
+// DoAfter is Do for a change that may only be committed when something else is
+// durable: wait returns nil when it is. It is called before the commit, when all
+// functions have run, so that what several wait for may share a sync too, and not
+// at all if fn fails. If it fails or panics, fn has failed, and the others do not
+// notice: they are run again without it. wait may be called in another goroutine
+// and more than once; nil means that there is nothing to wait for.
+func (c *Committer) DoAfter(ctx context.Context, wait, fn func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	c.once.Do(c.init)
-	j := &job{fn: fn}
+	j := &job{fn: fn, wait: wait}
 	b, err := c.join(j)
 	if err != nil {
 		return err
@@ -182,12 +197,21 @@ func (c *Committer) run(jobs []*job) {
 			fail(jobs, errExited)
 		}
 	}()
-	err := c.try(jobs, false)
-	if err == errTainted {
-		err = c.try(jobs, true)
-	}
-	if err != nil {
-		fail(jobs, err)
+	firm := false
+	for len(jobs) > 0 {
+		err := c.try(jobs, firm)
+		if err == errTainted && !firm {
+			firm = true
+			continue
+		}
+		if err == errLost {
+			jobs = slices.DeleteFunc(jobs, func(j *job) bool { return j.lost != nil })
+			continue
+		}
+		if err != nil {
+			fail(jobs, err)
+		}
+		break
 	}
 	finished = true
 }
@@ -215,6 +239,9 @@ func (c *Committer) try(jobs []*job, firm bool) (err error) {
 			err = errTainted // by one of them
 		}
 	}
+	if err == nil && !wait(jobs) {
+		err = errLost
+	}
 	if err == nil {
 		err = c.Target.Commit()
 	}
@@ -228,13 +255,30 @@ func (c *Committer) try(jobs []*job, firm bool) (err error) {
 	return err
 }
 
+// wait waits for what those whose functions went well wait for. It reports whether
+// all of it came.
+func wait(jobs []*job) bool {
+	all := true
+	for _, j := range jobs {
+		if j.wait == nil || j.err != nil {
+			continue
+		}
+		if j.lost = j.call(j.wait); j.lost != nil {
+			j.err, all = j.lost, false
+		} else {
+			j.wait = nil
+		}
+	}
+	return all
+}
+
 // one runs a function. What it returns concerns the whole batch.
 func (c *Committer) one(j *job, firm bool) error {
 	j.err, j.panicked = nil, nil
 	if err := c.Target.Mark(firm); err != nil {
 		return err
 	}
-	if j.err = j.call(); j.err == nil {
+	if j.err = j.call(j.fn); j.err == nil {
 		j.err = c.Target.Keep(firm)
 	}
 	if j.err == nil {
@@ -248,13 +292,13 @@ func (c *Committer) one(j *job, firm bool) error {
 }
 
 // call keeps a panic for the goroutine whose function it was.
-func (j *job) call() (err error) {
+func (j *job) call(fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			j.panicked, err = p, errPanic
 		}
 	}()
-	return j.fn()
+	return fn()
 }
 
 // Close lets those that wait finish, and refuses new ones.

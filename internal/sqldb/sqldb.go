@@ -98,3 +98,28 @@ type Buffering interface {
 	// table goes stale by what another writes.
 	Buffer(name string, b Buffer) Buffer
 }
+
+// Awaiting is a power of a DB that can do the work of a transaction while something
+// that its rows name is made durable.
+type Awaiting interface {
+	DB
+	// UpdateAfter is Update, but commits only after wait returned nil; if it
+	// returns an error so does UpdateAfter, and nothing changed. wait is called
+	// when fn has succeeded, perhaps in another goroutine and more than once.
+	// A nil wait is none.
+	UpdateAfter(ctx context.Context, wait func() error, fn func(Conn) error) error
+}
+
+// UpdateAfter is db.UpdateAfter, or where db cannot do that, waits before Update.
+func UpdateAfter(ctx context.Context, db DB, wait func() error, fn func(Conn) error) error {
+	if wait == nil {
+		return db.Update(ctx, fn)
+	}
+	if a, ok := db.(Awaiting); ok {
+		return a.UpdateAfter(ctx, wait, fn)
+	}
+	if err := wait(); err != nil {
+		return err
+	}
+	return db.Update(ctx, fn)
+}

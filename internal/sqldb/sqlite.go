@@ -58,7 +58,10 @@ type SQLite struct {
 	buffers map[string]Buffer
 }
 
-var _ Buffering = (*SQLite)(nil)
+var (
+	_ Buffering = (*SQLite)(nil)
+	_ Awaiting  = (*SQLite)(nil)
+)
 
 // OpenSQLite opens the database at path and makes it if it is missing. The
 // folder must be there, on a local file system.
@@ -129,17 +132,27 @@ func (db *SQLite) Buffer(name string, b Buffer) Buffer {
 }
 
 func (db *SQLite) Update(ctx context.Context, fn func(Conn) error) error {
+	return db.UpdateAfter(ctx, nil, fn)
+}
+
+func (db *SQLite) UpdateAfter(ctx context.Context, wait func() error, fn func(Conn) error) error {
 	times := db.reserve.times()
-	err := db.update(ctx, fn)
-	if errors.Is(err, syscall.ENOSPC) && db.reserve.give(times) {
-		err = db.update(ctx, fn)
+	var lost error
+	after := wait
+	if wait != nil {
+		after = func() error { lost = wait(); return lost }
+	}
+	err := db.update(ctx, after, fn)
+	// The reserve is for rows. What is waited for has a limit of its own.
+	if errors.Is(err, syscall.ENOSPC) && lost == nil && db.reserve.give(times) {
+		err = db.update(ctx, wait, fn)
 	}
 	return err
 }
 
-func (db *SQLite) update(ctx context.Context, fn func(Conn) error) error {
+func (db *SQLite) update(ctx context.Context, wait func() error, fn func(Conn) error) error {
 	u := &updateConn{w: db.writer}
-	err := db.com.Do(ctx, func() error {
+	err := db.com.DoAfter(ctx, wait, func() error {
 		u.notes = u.notes[:0]
 		return fn(u)
 	})
