@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/mailkeel/mailkeel/bench/load"
 )
@@ -32,5 +33,33 @@ func TestSessionsEnd(t *testing.T) {
 	}
 	if err := sink.Wait(t.Context(), 30); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestForATime(t *testing.T) {
+	sink, err := load.NewSink()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	r := load.SMTP{Addr: sink.Addr(), Sessions: 2, For: time.Millisecond, Size: 100, To: "u@example.org"}.Run(t.Context())
+	if r.Sent < 2 || r.Failed != 0 || sink.Count() != int64(r.Sent) {
+		t.Errorf("%+v, the sink has %d", r, sink.Count())
+	}
+}
+
+func TestHalfway(t *testing.T) {
+	sink, err := load.NewSink()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	var h load.Half
+	defer h.Close()
+	if err := h.Halfway(t.Context(), load.SMTP{Addr: sink.Addr(), Sessions: 3, To: "u@example.org"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := sink.Count(); n != 0 {
+		t.Errorf("%d messages came to their end", n)
 	}
 }

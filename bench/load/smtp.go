@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -17,13 +18,14 @@ import (
 )
 
 // SMTP sends messages to a server. A message counts when the server answered 2xx
-// to its final dot. Addr, Messages and To are required.
+// to its final dot. Addr, To and one of Messages and For are required.
 type SMTP struct {
 	Addr     string
-	Sessions int // zero means 1
-	Messages int
-	Size     int    // bytes of a message; zero means 10 KiB
-	From     string // empty means sender@example.com
+	Sessions int           // zero means 1
+	Messages int           // zero means as many as For gives time for
+	For      time.Duration // none but the first of a session is begun later; zero means any time
+	Size     int           // bytes of a message; zero means 10 KiB
+	From     string        // empty means sender@example.com
 	// To is the recipient; "{u}" in it becomes a number below Users.
 	To    string
 	Users int // zero means 1
@@ -54,7 +56,8 @@ func (l SMTP) Run(ctx context.Context) Result {
 	if corpus == nil {
 		corpus = NewCorpus()
 	}
-	bodies := make([][]byte, min(distinct, max(l.Messages, 1)))
+	messages := int64(cmp.Or(l.Messages, math.MaxInt))
+	bodies := make([][]byte, min(distinct, messages))
 	for i := range bodies {
 		bodies[i] = corpus.Message(i, cmp.Or(l.Size, 10<<10))
 		if bytes.Contains(bodies[i], []byte("\n.")) {
@@ -76,11 +79,14 @@ func (l SMTP) Run(ctx context.Context) Result {
 			var s *session
 			used, errs := 0, 0
 			for ctx.Err() == nil && errs < 20 {
-				i := next.Add(1) - 1
-				if i >= int64(l.Messages) {
+				begin := time.Now()
+				if l.For > 0 && len(mine)+errs > 0 && begin.Sub(start) >= l.For {
 					break
 				}
-				begin := time.Now()
+				i := next.Add(1) - 1
+				if i >= messages {
+					break
+				}
 				var err error
 				if s == nil {
 					s, err = l.dial(ctx)
@@ -185,6 +191,17 @@ func (s *session) cmd(class byte, line string) (string, error) {
 }
 
 func (s *session) send(l *SMTP, i int, id int64, body []byte) error {
+	if err := s.begin(l, i); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.w, "X-Load-Id: %d\r\n", id)
+	s.w.Write(body)
+	_, err := s.cmd(2, ".")
+	return err
+}
+
+// begin gets to where the message is to come.
+func (s *session) begin(l *SMTP, i int) error {
 	to := strings.ReplaceAll(l.To, "{u}", fmt.Sprint(i%cmp.Or(l.Users, 1)))
 	commands := []string{"MAIL FROM:<" + cmp.Or(l.From, "sender@example.com") + ">", "RCPT TO:<" + to + ">", "DATA"}
 	if s.pipe {
@@ -211,10 +228,7 @@ func (s *session) send(l *SMTP, i int, id int64, body []byte) error {
 			return err
 		}
 	}
-	fmt.Fprintf(s.w, "X-Load-Id: %d\r\n", id)
-	s.w.Write(body)
-	_, err := s.cmd(2, ".")
-	return err
+	return nil
 }
 
 func (s *session) quit() {

@@ -4,7 +4,6 @@
 package proctree
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,8 +15,10 @@ import (
 const tick = 100
 
 type proc struct {
-	parent int
-	ticks  int64 // its own and those of children that it has waited for
+	parent  int
+	own     int64 // ticks of its own
+	waited  int64 // ticks of children that it has waited for
+	threads int64
 }
 
 func read(pid int) (proc, bool) {
@@ -27,11 +28,23 @@ func read(pid int) (proc, bool) {
 	}
 	s := string(b)
 	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
-	if len(f) < 15 {
+	if len(f) < 18 {
 		return proc{}, false
 	}
 	n := func(k int) int64 { v, _ := strconv.ParseInt(f[k], 10, 64); return v }
-	return proc{int(n(1)), n(11) + n(12) + n(13) + n(14)}, true
+	return proc{int(n(1)), n(11) + n(12), n(13) + n(14), n(17)}, true
+}
+
+// exact returns the nanoseconds that the only thread of a process has run. With
+// several threads the file would tell of one of them.
+func exact(pid int) (int64, bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
+	if err != nil {
+		return 0, false
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	v, err := strconv.ParseInt(first, 10, 64)
+	return v, err == nil
 }
 
 // PIDs returns root and all of its live descendants.
@@ -52,34 +65,64 @@ func PIDs(root int) []int {
 	return out
 }
 
-// CPU returns the seconds of processor time that the tree has used so far, in
-// steps of 10 ms.
-func CPU(root int) float64 {
-	var t int64
-	for _, pid := range PIDs(root) {
-		if p, ok := read(pid); ok {
-			t += p.ticks
+// CPU returns the seconds of processor time that trees have used so far. A process
+// with one thread is counted to the nanosecond: a server of many short-lived ones
+// would look better by half a step for each. Others, and those that have ended, are
+// counted in steps of 10 ms.
+func CPU(roots ...int) float64 {
+	var ns int64
+	for _, root := range roots {
+		for _, pid := range PIDs(root) {
+			p, ok := read(pid)
+			if !ok {
+				continue
+			}
+			own := p.own * (1e9 / tick)
+			if v, ok := exact(pid); ok && p.threads == 1 {
+				own = v
+			}
+			ns += own + p.waited*(1e9/tick)
 		}
+	}
+	return float64(ns) / 1e9
+}
+
+// Busy returns the seconds that all processors together have worked since the
+// machine started, for whomever.
+func Busy() float64 {
+	b, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(b), "\n")
+	var t int64
+	for i, w := range strings.Fields(line) {
+		if i == 0 || i == 4 || i == 5 || i > 8 { // "cpu", idle, waiting for the disk, guests
+			continue
+		}
+		n, _ := strconv.ParseInt(w, 10, 64)
+		t += n
 	}
 	return float64(t) / tick
 }
 
-// PSS returns the memory of the tree in bytes, each shared page divided among
-// those who share it: the fair figure for a server that forks.
-func PSS(root int) int64 {
+// PSS returns the memory of trees in bytes, each shared page divided among those
+// who share it: the fair figure for a server that forks.
+func PSS(roots ...int) int64 { return rollup("Pss:", roots) }
+
+// RSS returns the memory of trees in bytes; a page that n processes share counts n
+// times.
+func RSS(roots ...int) int64 { return rollup("Rss:", roots) }
+
+func rollup(field string, roots []int) int64 {
 	var kib int64
-	for _, pid := range PIDs(root) {
-		f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-		if err != nil {
-			continue
-		}
-		for s := bufio.NewScanner(f); s.Scan(); {
-			if w := strings.Fields(s.Text()); len(w) > 1 && w[0] == "Pss:" {
-				n, _ := strconv.ParseInt(w[1], 10, 64)
-				kib += n
+	for _, root := range roots {
+		for _, pid := range PIDs(root) {
+			b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+			for line := range strings.Lines(string(b)) {
+				if w := strings.Fields(line); len(w) > 1 && w[0] == field {
+					n, _ := strconv.ParseInt(w[1], 10, 64)
+					kib += n
+				}
 			}
 		}
-		f.Close()
 	}
 	return kib << 10
 }

@@ -15,7 +15,7 @@ func Example() {
 }
 
 func TestThisProcess(t *testing.T) {
-	if proctree.PSS(os.Getpid()) <= 0 || proctree.CPU(os.Getpid()) < 0 {
+	if me := os.Getpid(); proctree.PSS(me) <= 0 || proctree.RSS(me) <= 0 || proctree.CPU(me) < 0 || proctree.Busy() <= 0 {
 		t.Error("no figures of this process")
 	}
 }

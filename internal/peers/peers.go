@@ -1,5 +1,5 @@
 // Package peers finds and runs real mail programs for tests and benchmarks:
-// command line clients, and a private Postfix on a loopback port.
+// command line clients, and a private Postfix and Dovecot on loopback ports.
 //
 // Nothing of the system's own configuration is used or changed.
 package peers

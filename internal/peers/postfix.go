@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -62,14 +61,8 @@ func (p *Postfix) configure(ctx context.Context, port int, main []string) error 
 			return err
 		}
 	}
-	// Most of its processes run as another user and must get here; a test's
-	// folder lies in one that only its owner may enter.
-	for d := p.Dir; d != filepath.Dir(d); d = filepath.Dir(d) {
-		if info, err := os.Stat(d); err == nil && info.Mode().Perm()&0o011 != 0o011 {
-			if err := os.Chmod(d, info.Mode().Perm()|0o011); err != nil {
-				return err
-			}
-		}
+	if err := passable(p.Dir); err != nil {
+		return err
 	}
 	master, err := os.ReadFile("/usr/share/postfix/master.cf.dist")
 	if err != nil {
@@ -115,6 +108,19 @@ func (p *Postfix) configure(ctx context.Context, port int, main []string) error 
 	return nil
 }
 
+// passable lets other users get into dir: most processes of a peer run as some, and
+// a test's folder lies in one that only its owner may enter.
+func passable(dir string) error {
+	for d := dir; d != filepath.Dir(d); d = filepath.Dir(d) {
+		if info, err := os.Stat(d); err == nil && info.Mode().Perm()&0o011 != 0o011 {
+			if err := os.Chmod(d, info.Mode().Perm()|0o011); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (p *Postfix) path(name string) string { return filepath.Join(p.Dir, name) }
 
 // postfix runs the control command. The path must be absolute: with a relative
@@ -130,12 +136,7 @@ func (p *Postfix) postfix(ctx context.Context, verb string) ([]byte, error) {
 // await returns when the server greets.
 func (p *Postfix) await(ctx context.Context) error {
 	for {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.Addr)
-		if err == nil {
-			conn.SetDeadline(time.Now().Add(10 * time.Second))
-			_, err = bufio.NewReader(conn).ReadString('\n')
-			conn.Close()
-		}
+		err := greets(ctx, "tcp", p.Addr)
 		if err == nil {
 			return nil
 		}
