@@ -105,18 +105,7 @@ func (o *Office) start() {
 // try starts the process and reports whether it became ready.
 func (o *Office) try() bool {
 	o.tb.Helper()
-	free := "127.0.0.1:0"
-	args := []string{"-dir", o.Dir}
-	for _, d := range o.doors() {
-		addr := free
-		if *d.addr != "" {
-			addr = *d.addr // as before
-		} else if d.flag == "-lmtp" || o.ran {
-			addr = ""
-		}
-		args = append(args, d.flag, addr)
-	}
-	cmd := exec.Command(o.bin, append(args, o.args...)...)
+	cmd := exec.Command(o.bin, o.flags()...)
 	cmd.Stderr = &o.stderr
 	cmd.SysProcAttr, cmd.Env = attributes(), environ()
 	out, err := cmd.StdoutPipe()
@@ -165,6 +154,22 @@ func (o *Office) try() bool {
 		o.tb.Fatalf("testoffice: postoffice is not ready after %v\n%s", patience, o.Stderr())
 		return false
 	}
+}
+
+// flags are those of the next start.
+func (o *Office) flags() []string {
+	free := "127.0.0.1:0"
+	args := []string{"-dir", o.Dir}
+	for _, d := range o.doors() {
+		addr := free
+		if *d.addr != "" {
+			addr = *d.addr // as before
+		} else if d.flag == "-lmtp" || o.ran {
+			addr = ""
+		}
+		args = append(args, d.flag, addr)
+	}
+	return append(args, o.args...)
 }
 
 type door struct {
@@ -230,6 +235,26 @@ func (o *Office) Kill() {
 	}
 	o.process.Kill()
 	<-o.exited
+}
+
+// Term sends SIGTERM and does not wait: see Exited and Kill.
+func (o *Office) Term() { o.process.Signal(syscall.SIGTERM) }
+
+// Abort starts it like Restart and ends it with SIGKILL after some time, whether it
+// is ready or not.
+func (o *Office) Abort(after time.Duration) {
+	o.tb.Helper()
+	cmd := exec.Command(o.bin, o.flags()...)
+	cmd.Stderr = &o.stderr
+	cmd.SysProcAttr, cmd.Env = attributes(), environ()
+	runtime.LockOSThread() // see try
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		o.tb.Fatalf("testoffice: %v", err)
+	}
+	timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
+	cmd.Wait()
+	timer.Stop()
 }
 
 // KillNow is Kill without the wait, for when others use the connections.
