@@ -36,7 +36,7 @@ func (d *Directory) PutDomain(ctx context.Context, dom accounts.Domain) (err err
 	if err != nil {
 		return err
 	}
-	return d.db.Update(ctx, func(c sqldb.Conn) error {
+	return d.update(ctx, func(c sqldb.Conn) error {
 		return c.Exec(`INSERT INTO accounts_domain (name, catchall, postmaster) VALUES (?, ?, ?)
 			ON CONFLICT (name) DO UPDATE SET catchall = excluded.catchall, postmaster = excluded.postmaster`, dom.Name, dom.CatchAll, dom.Postmaster)
 	})
@@ -47,7 +47,7 @@ func (d *Directory) DeleteDomain(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", accounts.ErrNotLocal, err)
 	}
-	return d.db.Update(ctx, func(c sqldb.Conn) error {
+	return d.update(ctx, func(c sqldb.Conn) error {
 		used := false
 		err := c.Query(`SELECT 1 FROM accounts_address WHERE domain = ? LIMIT 1`, func(sqldb.Row) error { used = true; return nil }, name)
 		if err == nil && used {
@@ -83,7 +83,7 @@ func (d *Directory) PutAlias(ctx context.Context, a accounts.Alias) error {
 		}
 	}
 	name := domainOf(addr)
-	return d.db.Update(ctx, func(c sqldb.Conn) error {
+	return d.update(ctx, func(c sqldb.Conn) error {
 		t := table{c}
 		if _, err := t.Domain(ctx, name); err != nil {
 			return fmt.Errorf("%w: %s", err, name)

@@ -157,7 +157,7 @@ func (d *Directory) store(ctx context.Context, id mailkeel.AccountID, old, passw
 	if err != nil {
 		return err
 	}
-	return d.db.Update(ctx, func(c sqldb.Conn) error {
+	return d.update(ctx, func(c sqldb.Conn) error {
 		err := c.Exec(`UPDATE accounts_account SET phc = ?, salt = ?, iterations = ?, storedkey = ?, serverkey = ?
 			WHERE id = ? AND (phc = ? OR ? = '')`, phc, keys.Salt, keys.Iterations, keys.StoredKey, keys.ServerKey, string(id), old, old)
 		if err == nil && c.Changes() == 0 {

@@ -105,7 +105,7 @@ func (d *Directory) CreateAccount(ctx context.Context, a accounts.Account, passw
 		return accounts.Account{}, err
 	}
 	a.ID = newID()
-	err = d.db.Update(ctx, func(c sqldb.Conn) error {
+	err = d.update(ctx, func(c sqldb.Conn) error {
 		if err := claim(ctx, c, a.Address, a.ID); err != nil {
 			return err
 		}
@@ -142,7 +142,7 @@ func (d *Directory) UpdateAccount(ctx context.Context, id mailkeel.AccountID, fn
 			return accounts.Account{}, err
 		}
 		a.ID = id
-		err = d.db.Update(ctx, func(c sqldb.Conn) error {
+		err = d.update(ctx, func(c sqldb.Conn) error {
 			err := c.Exec(`UPDATE accounts_account SET rev = rev + 1, address = ?, domain = ?, name = ?, disabled = ?, quota = ?,
 				sendas = ?, adminof = ? WHERE id = ? AND rev = ?`,
 				a.Address, domainOf(a.Address), a.Name, a.Disabled, a.Quota, list(a.SendAs), list(a.AdminOf), string(id), rev)
@@ -171,7 +171,7 @@ func (d *Directory) UpdateAccount(ctx context.Context, id mailkeel.AccountID, fn
 }
 
 func (d *Directory) DeleteAccount(ctx context.Context, id mailkeel.AccountID) error {
-	return d.db.Update(ctx, func(c sqldb.Conn) error {
+	return d.update(ctx, func(c sqldb.Conn) error {
 		if err := c.Exec(`DELETE FROM accounts_account WHERE id = ?`, string(id)); err != nil {
 			return err
 		}
@@ -202,7 +202,7 @@ func (d *Directory) Purged(ctx context.Context, id mailkeel.AccountID) error {
 
 // exec runs one statement that changes rows, or returns none.
 func (d *Directory) exec(ctx context.Context, none error, q string, args ...any) error {
-	return d.db.Update(ctx, func(c sqldb.Conn) error {
+	return d.update(ctx, func(c sqldb.Conn) error {
 		err := c.Exec(q, args...)
 		if err == nil && c.Changes() == 0 {
 			err = none

@@ -9,7 +9,7 @@ import (
 	"github.com/mailkeel/mailkeel/internal/sqldb"
 )
 
-func (d *Directory) Resolve(ctx context.Context, addr string) (r accounts.Resolution, err error) {
+func (d *Directory) resolve(ctx context.Context, addr string) (r accounts.Resolution, err error) {
 	err = d.db.View(ctx, func(c sqldb.Conn) (err error) {
 		r, err = accounts.Resolve(ctx, table{c}, addr)
 		return err
@@ -25,7 +25,7 @@ func (d *Directory) MaySend(ctx context.Context, id mailkeel.AccountID, addr str
 	return ok, err
 }
 
-func (d *Directory) Limit(ctx context.Context, id mailkeel.AccountID) (n int64, err error) {
+func (d *Directory) limit(ctx context.Context, id mailkeel.AccountID) (n int64, err error) {
 	err = d.db.View(ctx, func(c sqldb.Conn) error {
 		found := false
 		err := c.Query(`SELECT quota FROM accounts_account WHERE id = ?`, func(r sqldb.Row) error {

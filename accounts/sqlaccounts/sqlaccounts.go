@@ -2,9 +2,10 @@
 // beside the rows of store and queue.
 //
 // A Directory answers doors (accounts.Directory, Authenticator,
-// SCRAMAuthenticator, PasswordSetter) and takes changes (accounts.Manager). Every
-// answer comes from the database: a change holds from the moment at which it is
-// durable, in every process.
+// SCRAMAuthenticator, PasswordSetter) and takes changes (accounts.Manager). A change
+// holds from the moment at which it is durable, in every process: every answer comes
+// from the database, or, where one process alone changes it, from what was read since
+// the last change.
 //
 // An account is in one of these states, and a crash leaves one of them: it is there
 // (a row, and its address); it is deleted (its ID is one of Deleted, its address
@@ -33,8 +34,14 @@ type Directory struct {
 	// Hasher makes and checks passwords; nil means a zero one.
 	Hasher *password.Hasher
 	Logger *slog.Logger // nil means discard
+	// Sole says that nobody else changes the accounts in the database. Where
+	// mail for an address goes, and how much an account may have, is then
+	// remembered until a change, for up to a second.
+	Sole  bool
+	Clock mailkeel.Clock // nil means real time
 
 	db     sqldb.DB
+	memory memory
 	own    password.Hasher
 	secret []byte // for SCRAM keys of unknown logins
 }

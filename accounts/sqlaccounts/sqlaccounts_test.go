@@ -15,7 +15,7 @@ import (
 )
 
 // subject opens the database at path.
-func subject(t *testing.T, path string) accountstest.Subject {
+func subject(t *testing.T, path string, sole ...bool) accountstest.Subject {
 	t.Helper()
 	db, err := sqldb.OpenSQLite(path, sqldb.Options{})
 	if err != nil {
@@ -26,6 +26,7 @@ func subject(t *testing.T, path string) accountstest.Subject {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.Sole = len(sole) > 0
 	var n atomic.Int64
 	d.Hasher = &password.Hasher{Params: password.Params{Memory: 8, Time: 1}, Hashed: func() { n.Add(1) }}
 	return accountstest.Subject{
@@ -35,13 +36,19 @@ func subject(t *testing.T, path string) accountstest.Subject {
 			if err := db.Close(); err != nil {
 				t.Error(err)
 			}
-			return subject(t, path)
+			return subject(t, path, sole...)
 		},
 	}
 }
 
-func TestConformance(t *testing.T) {
-	open := func(t *testing.T) accountstest.Subject { return subject(t, filepath.Join(t.TempDir(), "db")) }
+func TestConformance(t *testing.T) { conform(t) }
+
+func TestConformanceSole(t *testing.T) { conform(t, true) }
+
+func conform(t *testing.T, sole ...bool) {
+	open := func(t *testing.T) accountstest.Subject {
+		return subject(t, filepath.Join(t.TempDir(), "db"), sole...)
+	}
 	t.Run("Directory", func(t *testing.T) {
 		accountstest.Run(t, func(t *testing.T, f accountstest.Fixture) accountstest.Subject {
 			s := open(t)

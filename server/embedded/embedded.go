@@ -124,6 +124,7 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 	if h.Accounts, err = sqlaccounts.New(ctx, h.db); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
 	}
+	h.Accounts.Sole, h.Accounts.Clock = true, o.Clock // the lock on the directory says so
 	return h, nil
 }
 
