@@ -12,7 +12,7 @@ import (
 // The lease is written in the step that stores the items: if the process dies now,
 // they are due again when it runs out. Mail of a route where some waits for its
 // turn goes behind that.
-func (q *Queue) hand(ctx context.Context, items []Item) (bool, error) {
+func (q *Queue) hand(ctx context.Context, wait func() error, items []Item) (bool, error) {
 	p, ok := q.Backend.(LeasingPutter)
 	if !ok {
 		return false, nil
@@ -21,7 +21,14 @@ func (q *Queue) hand(ctx context.Context, items []Item) (bool, error) {
 	if len(routes) == 0 {
 		return false, nil
 	}
-	leases, err := p.PutLeased(ctx, Want{Now: q.now(), TTL: q.ttl(), Max: q.batch(), Skip: skip}, items...)
+	var leases []Lease
+	var err error
+	want := Want{Now: q.now(), TTL: q.ttl(), Max: q.batch(), Skip: skip}
+	if wait == nil {
+		leases, err = p.PutLeased(ctx, want, items...)
+	} else {
+		leases, err = q.Backend.(Awaiting).PutAfter(ctx, wait, &want, items...)
+	}
 	all := q.handed(ctx, routes, leases)
 	leased := 0
 	for _, l := range leases {

@@ -108,7 +108,7 @@ func (q *Queue) GiveBack(ctx context.Context, id, reason string) error {
 	}
 	// The bounce comes first and has its ID from the item: if we die in between,
 	// the item is still there and its bounce is not sent again.
-	if err := q.putItems(ctx, bounce); err != nil {
+	if err := q.putItems(ctx, nil, bounce); err != nil {
 		return err
 	}
 	removed, err := q.Backend.Remove(ctx, q.now(), id)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/mailkeel/mailkeel"
-	"github.com/mailkeel/mailkeel/store/blob"
 )
 
 // errAborted means that the connection ended, or ends, within content. The client
@@ -168,7 +167,7 @@ func (tx *transaction) answer(err error, results []mailkeel.Result) string {
 	return "250 2.0.0 ok: " + how + " as " + tx.env.ID
 }
 
-// receive makes spooled content durable and delivers it. It returns a result for
+// receive delivers spooled content. It returns a result for
 // each recipient, or an error for all; neither means that it was discarded.
 func (tx *transaction) receive(sp *spool) (results []mailkeel.Result, err error) {
 	c := tx.c
@@ -183,9 +182,9 @@ func (tx *transaction) receive(sp *spool) (results []mailkeel.Result, err error)
 		c.log().Info("smtp: message refused", "id", tx.env.ID, "from", tx.env.From, "bytes", sp.n, "err", sp.bad)
 		return nil, sp.bad
 	}
-	var info blob.Info
+	var body *spooled
 	if err = sp.err; err == nil {
-		info, err = sp.w.Commit()
+		body, err = newSpooled(c.s.Blobs, sp.w, sp.kept)
 	}
 	if err != nil {
 		c.log().Error("smtp: cannot spool", "id", tx.env.ID, "err", err)
@@ -193,7 +192,7 @@ func (tx *transaction) receive(sp *spool) (results []mailkeel.Result, err error)
 	}
 	tx.env.EightBit = sp.eight
 	tx.env.UTF8 = tx.env.UTF8 || tx.utf8 && sp.eightTop
-	if results, err = tx.finish(info); err == nil {
+	if results, err = tx.finish(body); err == nil {
 		c.w.junk, c.w.wasted = 0, 0
 	}
 	return results, err

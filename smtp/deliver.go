@@ -17,19 +17,36 @@ import (
 
 // content is a spooled message with what stands before it.
 type content struct {
-	store  blob.Store
-	info   blob.Info
+	*spooled
 	prefix []byte
 }
 
-var _ blob.Stored = (*content)(nil)
+var _ blob.Staged = (*content)(nil)
 
-func (c *content) Size() int64 { return int64(len(c.prefix)) + c.info.Size }
+func (c *content) Size() int64 { return int64(len(c.prefix)) + c.size }
 
-func (c *content) Stored() (blob.Store, blob.Info, []byte) { return c.store, c.info, c.prefix }
+// Stored is for those who know only of what is durable.
+func (c *content) Stored() (blob.Store, blob.Info, []byte) {
+	info, wait, err := c.stage()
+	if err == nil && wait != nil {
+		err = wait()
+	}
+	if err != nil {
+		return nil, blob.Info{}, nil // it can still be read
+	}
+	return c.store, info, c.prefix
+}
+
+func (c *content) Stage(s blob.Store) (blob.Adopted, bool, error) {
+	if s != c.store {
+		return blob.Adopted{}, false, nil
+	}
+	info, wait, err := c.stage()
+	return blob.Adopted{Info: info, Prefix: c.prefix, Wait: wait, Open: c.open}, err == nil, err
+}
 
 func (c *content) Open(ctx context.Context) (io.ReadCloser, error) {
-	rc, err := c.store.Open(ctx, c.info.Ref, 0, -1)
+	rc, err := c.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -44,19 +61,17 @@ func (c *content) with(fields []byte) *content {
 	if len(fields) == 0 {
 		return c
 	}
-	n := *c
-	n.prefix = slices.Concat(fields, c.prefix)
-	return &n
+	return &content{c.spooled, slices.Concat(fields, c.prefix)}
 }
 
 // finish asks the filters and delivers.
-func (tx *transaction) finish(info blob.Info) ([]mailkeel.Result, error) {
+func (tx *transaction) finish(sp *spooled) ([]mailkeel.Result, error) {
 	c, s := tx.c, tx.c.s
-	body := &content{s.Blobs, info, slices.Concat(tx.verdict.Prefix, tx.received())}
+	body := &content{sp, slices.Concat(tx.verdict.Prefix, tx.received())}
 	v := tx.judge(filter.Message, nil, body)
 	log := c.log()
 	if s.Logger != nil {
-		log = log.With("id", tx.env.ID, "from", tx.env.From, "to", tx.to(), "rcpts", len(tx.env.Rcpts), "bytes", info.Size)
+		log = log.With("id", tx.env.ID, "from", tx.env.From, "to", tx.to(), "rcpts", len(tx.env.Rcpts), "bytes", sp.size)
 		if tx.verdict.Why != "" {
 			log = log.With("why", tx.verdict.Why)
 		}

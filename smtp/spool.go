@@ -24,6 +24,7 @@ type spool struct {
 	bad *mailkeel.Error
 
 	n        int64 // bytes that came, with those that were dropped
+	kept     int64 // bytes in w
 	inHeader bool
 	noHeader bool // a line that is no field came: the size of what follows is free
 	head     int  // bytes of the header so far
@@ -289,6 +290,7 @@ value:
 func (s *spool) put(p []byte) {
 	if len(p) > 0 && s.keep() {
 		_, s.err = s.w.Write(p)
+		s.kept += int64(len(p))
 	}
 }
 
@@ -304,7 +306,7 @@ func (s *spool) end() {
 	s.judge(true)
 }
 
-// close gives up what was not committed.
+// close gives up what was not stored.
 func (s *spool) close() {
 	if s.w != nil {
 		s.w.Close()

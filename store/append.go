@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"io"
+	"slices"
 	"time"
 
 	"github.com/mailkeel/mailkeel/store/blob"
@@ -9,8 +11,12 @@ import (
 
 // An Append is a message that a user puts into a mailbox.
 type Append struct {
-	// Blob is young: it was committed or touched by the caller.
+	// Blob is young: it was committed or touched by the caller; or it was staged,
+	// and Wait returns nil when it is durable, as of a blob.Stager. Nothing is
+	// filed before that. Open reads it until then.
 	Blob     blob.Info
+	Wait     func() error
+	Open     func(context.Context) (io.ReadCloser, error) // nil means from the Store's Blobs
 	Flags    []string
 	Received time.Time // zero means now
 }
@@ -31,13 +37,31 @@ func (a *Access) Append(ctx context.Context, id MailboxID, ms ...Append) ([]Plac
 		if flags[i], err = CleanFlags(m.Flags); err != nil {
 			return nil, err
 		}
-		if cold[i], err = a.store.Parse(ctx, m.Blob); err != nil {
+		if m.Open != nil {
+			cold[i], err = a.store.ParseFrom(ctx, m.Open)
+		} else {
+			cold[i], err = a.store.Parse(ctx, m.Blob)
+		}
+		if err != nil {
 			return nil, err
 		}
 		keys[i] = coldKeys(&cold[i])
 	}
+	wait := func() error {
+		for _, m := range ms {
+			if m.Wait != nil {
+				if err := m.Wait(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if !slices.ContainsFunc(ms, func(m Append) bool { return m.Wait != nil }) {
+		wait = nil
+	}
 	var out []Placed
-	err = a.update(ctx, func(w *work) error {
+	err = a.updateAfter(ctx, wait, func(w *work) error {
 		out = nil
 		var dst *workBox
 		if dst, r, err = a.box(w, id, "i"); err != nil {

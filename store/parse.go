@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/mailkeel/mailkeel/internal/message"
 	"github.com/mailkeel/mailkeel/store/blob"
@@ -13,7 +14,12 @@ import (
 // read. It runs outside of transactions. Offsets in Structure count from the
 // start of the blob, where no Prefix is.
 func (s *Store) Parse(ctx context.Context, info blob.Info) (Cold, error) {
-	rc, err := s.Blobs.Open(ctx, info.Ref, 0, -1)
+	return s.ParseFrom(ctx, func(ctx context.Context) (io.ReadCloser, error) { return s.Blobs.Open(ctx, info.Ref, 0, -1) })
+}
+
+// ParseFrom is Parse of a blob that need not be visible yet; open reads it.
+func (s *Store) ParseFrom(ctx context.Context, open func(context.Context) (io.ReadCloser, error)) (Cold, error) {
+	rc, err := open(ctx)
 	if err != nil {
 		return Cold{}, err
 	}

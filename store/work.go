@@ -34,8 +34,22 @@ type workBox struct {
 
 // update runs fn in a transaction with accounts locked.
 func (s *Store) update(ctx context.Context, accounts func(Tx) ([]AccountID, error), fn func(*work) error) error {
+	return s.updateAfter(ctx, nil, accounts, fn)
+}
+
+// updateAfter is update, and commits after wait. A Backend that cannot do that is
+// not asked to before.
+func (s *Store) updateAfter(ctx context.Context, wait func() error, accounts func(Tx) ([]AccountID, error), fn func(*work) error) error {
+	update := s.Backend.Update
+	if wait != nil {
+		if b, ok := s.Backend.(Awaiting); ok {
+			update = func(ctx context.Context, fn func(Tx) error) error { return b.UpdateAfter(ctx, wait, fn) }
+		} else if err := wait(); err != nil {
+			return err
+		}
+	}
 	now := s.now()
-	return s.Backend.Update(ctx, func(tx Tx) error {
+	return update(ctx, func(tx Tx) error {
 		ids, err := accounts(tx)
 		if err != nil {
 			return err

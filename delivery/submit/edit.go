@@ -168,14 +168,17 @@ func (t *Transport) messageID(env *mailkeel.Envelope) string {
 
 // infront returns c with a prefix. If c lies in a blob store, so does what it returns.
 func infront(prefix []byte, c mailkeel.Content) mailkeel.Content {
+	p := prefixed{prefix, c}
 	if len(prefix) == 0 {
 		return c
 	}
-	if st, ok := c.(blob.Stored); ok {
-		s, info, before := st.Stored()
-		return stored{prefixed{prefix, c}, s, info, append(slices.Clone(prefix), before...)}
+	if st, ok := c.(blob.Staged); ok {
+		return staged{stored{p, st}, st}
 	}
-	return prefixed{prefix, c}
+	if st, ok := c.(blob.Stored); ok {
+		return stored{p, st}
+	}
+	return p
 }
 
 // prefixed is a content with something in front.
@@ -203,14 +206,29 @@ type joined struct {
 // stored is a prefixed content whose bytes lie in a blob store.
 type stored struct {
 	prefixed
-	s      blob.Store
-	info   blob.Info
-	prefix []byte
+	in blob.Stored
 }
 
 var _ blob.Stored = stored{}
 
-func (s stored) Stored() (blob.Store, blob.Info, []byte) { return s.s, s.info, s.prefix }
+func (s stored) Stored() (blob.Store, blob.Info, []byte) {
+	at, info, before := s.in.Stored()
+	return at, info, slices.Concat(s.prefix, before)
+}
+
+// staged is one that may be waited for later.
+type staged struct {
+	stored
+	in blob.Staged
+}
+
+var _ blob.Staged = staged{}
+
+func (s staged) Stage(at blob.Store) (blob.Adopted, bool, error) {
+	a, ok, err := s.in.Stage(at)
+	a.Prefix = slices.Concat(s.prefix, a.Prefix)
+	return a, ok, err
+}
 
 // rewritten is a content with another header. Its body streams from the original.
 type rewritten struct {

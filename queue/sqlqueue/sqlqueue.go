@@ -48,6 +48,7 @@ type Backend struct {
 var (
 	_ queue.Backend       = (*Backend)(nil)
 	_ queue.LeasingPutter = (*Backend)(nil)
+	_ queue.Awaiting      = (*Backend)(nil)
 	_ queue.Reclaimer     = (*Backend)(nil)
 )
 
@@ -74,7 +75,11 @@ type tx struct {
 func (t *tx) flush() error { return t.h.Flush(t.Conn) }
 
 func (b *Backend) update(ctx context.Context, fn func(*tx) error) error {
-	return b.db.Update(ctx, func(c sqldb.Conn) error {
+	return b.updateAfter(ctx, nil, fn)
+}
+
+func (b *Backend) updateAfter(ctx context.Context, wait func() error, fn func(*tx) error) error {
+	return sqldb.UpdateAfter(ctx, b.db, wait, func(c sqldb.Conn) error {
 		if b.shared != nil {
 			return fn(&tx{c, b.shared})
 		}
@@ -89,8 +94,17 @@ func (b *Backend) update(ctx context.Context, fn func(*tx) error) error {
 func (t *tx) wake() { t.Notify(topic, "due") }
 
 func (b *Backend) Put(ctx context.Context, items ...queue.Item) error {
+	_, err := b.PutAfter(ctx, nil, nil, items...)
+	return err
+}
+
+// PutAfter is Put or PutLeased, and waits before the commit.
+func (b *Backend) PutAfter(ctx context.Context, wait func() error, w *queue.Want, items ...queue.Item) ([]queue.Lease, error) {
 	rows := encodeAll(items)
-	return b.update(ctx, func(t *tx) error {
+	if w != nil {
+		return b.putLeased(ctx, wait, w, items, rows)
+	}
+	return nil, b.updateAfter(ctx, wait, func(t *tx) error {
 		_, err := t.put(rows)
 		if slices.ContainsFunc(rows, func(r row) bool { return !r.held }) {
 			t.wake()
@@ -139,9 +153,12 @@ func (t *tx) known(rows []row) (map[string]bool, error) {
 }
 
 // PutLeased wakes nobody if it leases all that it stored.
-func (b *Backend) PutLeased(ctx context.Context, w queue.Want, items ...queue.Item) (ls []queue.Lease, err error) {
-	rows := encodeAll(items)
-	err = b.update(ctx, func(t *tx) error {
+func (b *Backend) PutLeased(ctx context.Context, w queue.Want, items ...queue.Item) ([]queue.Lease, error) {
+	return b.PutAfter(ctx, nil, &w, items...)
+}
+
+func (b *Backend) putLeased(ctx context.Context, wait func() error, w *queue.Want, items []queue.Item, rows []row) (ls []queue.Lease, err error) {
+	err = b.updateAfter(ctx, wait, func(t *tx) error {
 		ls = nil
 		known, err := t.known(rows)
 		if err != nil {
@@ -160,7 +177,7 @@ func (b *Backend) PutLeased(ctx context.Context, w queue.Want, items ...queue.It
 			default:
 				if at < 0 {
 					at = len(ls)
-					ls = append(ls, newLease(&w))
+					ls = append(ls, newLease(w))
 				}
 				it.Attempts++
 				r.lease(leaseNumber(ls[at].ID), ls[at].Until)

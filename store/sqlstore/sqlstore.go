@@ -53,7 +53,10 @@ type Backend struct {
 	shared *held
 }
 
-var _ store.Backend = (*Backend)(nil)
+var (
+	_ store.Backend  = (*Backend)(nil)
+	_ store.Awaiting = (*Backend)(nil)
+)
 
 // topic is what Watch listens to.
 const topic = "store"
@@ -72,7 +75,12 @@ func New(ctx context.Context, db sqldb.DB) (*Backend, error) {
 
 // Update runs fn in a transaction that it may share with others.
 func (b *Backend) Update(ctx context.Context, fn func(store.Tx) error) error {
-	return b.db.Update(ctx, func(c sqldb.Conn) error {
+	return b.UpdateAfter(ctx, nil, fn)
+}
+
+// UpdateAfter is Update, and waits before the commit.
+func (b *Backend) UpdateAfter(ctx context.Context, wait func() error, fn func(store.Tx) error) error {
+	return sqldb.UpdateAfter(ctx, b.db, wait, func(c sqldb.Conn) error {
 		if b.shared != nil {
 			return fn(&tx{c: c, h: b.shared})
 		}

@@ -17,10 +17,10 @@ type item struct {
 	sum     uint32
 	young   int64 // under Store.mu until taken
 	batch   *batch
-	taken   bool  // under Store.mu: its stamp is settled
-	copyOf  *spot // of a copy: where the blob lies that is copied
-	pooled  bool  // payload goes back to the pool
-	stamp   int64 // as written
+	taken   bool    // under Store.mu: its stamp is settled
+	copyOf  *spot   // of a copy: where the blob lies that is copied
+	mem     *memory // that payload is in, if any
+	stamp   int64   // as written
 }
 
 // A batch is the records that share a write and a sync.
@@ -152,8 +152,9 @@ func (s *Store) settle(b *batch, at int64, err error) {
 	}
 	s.mu.Unlock()
 	for _, it := range b.items {
-		if it.pooled {
-			s.recycle(it.payload)
+		if it.mem != nil {
+			it.mem.release()
+			it.mem = nil
 		}
 		it.payload = nil
 		if err != nil && it.kind == kindLarge && it.copyOf == nil {

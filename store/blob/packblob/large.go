@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	stdhash "hash"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -75,12 +76,27 @@ func (w *largeWriter) block() error {
 	return err
 }
 
+// flush writes what is still in memory. No Write follows.
+func (w *largeWriter) flush() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	return w.block()
+}
+
+// open reads what was written, after flush.
+func (w *largeWriter) open() (io.ReadCloser, error) {
+	f, err := w.s.fs.OpenFile(w.path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("packblob: %w", err)
+	}
+	return &fileReader{io.NewSectionReader(f, 0, w.size), f}, nil
+}
+
 // finish makes the bytes durable. It returns the record; the file is closed.
 func (w *largeWriter) finish(young time.Time) (*item, error) {
-	if len(w.buf) > 0 {
-		if err := w.block(); err != nil {
-			return nil, err
-		}
+	if err := w.flush(); err != nil {
+		return nil, err
 	}
 	err := w.f.Sync()
 	if cerr := w.f.Close(); err == nil {

@@ -115,7 +115,7 @@ type Store struct {
 	rate        int64
 	minFree     int64
 	space       sync.Mutex // held while bytes of the disk are counted and taken
-	buffers     sync.Pool  // of *[]byte, for small blobs
+	memories    sync.Pool  // of *memory, for small blobs
 
 	opened, rewritten atomic.Int64
 	syncs             atomic.Int64

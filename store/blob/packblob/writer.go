@@ -1,10 +1,14 @@
 package packblob
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/mailkeel/mailkeel/store/blob"
@@ -19,6 +23,7 @@ var (
 	errWriterClosed = errors.New("packblob: writer is closed")
 	errWriterFailed = errors.New("packblob: an earlier write failed")
 	errStaged       = errors.New("packblob: blob is staged already")
+	errOpened       = errors.New("packblob: blob was read and takes no more")
 	errNotStaged    = errors.New("packblob: blob is not staged")
 )
 
@@ -26,11 +31,17 @@ var (
 type writer struct {
 	s     *Store
 	ctx   context.Context
-	buf   []byte
-	large *largeWriter // nil while all is in buf
+	mem   *memory      // nil before the first Write and for a large blob
+	large *largeWriter // nil while all is in mem
 	err   error        // why it takes no more
 	batch *batch       // of a staged blob; nil if it is durable
-	ready bool         // staged
+	info  blob.Info    // of a staged blob
+
+	// Open may be called while another goroutine goes on.
+	mu     sync.Mutex
+	opened bool // and so complete
+	ready  bool // staged
+	closed bool
 }
 
 var _ blob.Stager = (*writer)(nil)
@@ -47,20 +58,19 @@ func (w *writer) Write(p []byte) (n int, err error) {
 	if w.err != nil {
 		return 0, w.err
 	}
-	if w.large == nil && len(w.buf)+len(p) <= w.s.threshold {
-		if w.buf == nil {
-			w.buf = w.s.buffer()
+	if w.large == nil && len(w.bytes())+len(p) <= w.s.threshold {
+		if w.mem == nil {
+			w.mem = w.s.memory()
 		}
-		w.buf = append(w.buf, p...)
+		w.mem.buf = append(w.mem.buf, p...)
 		return len(p), nil
 	}
 	if w.large == nil {
 		w.large, err = w.s.newLarge()
 		if err == nil {
-			_, err = w.large.Write(w.buf)
+			_, err = w.large.Write(w.bytes())
 		}
-		w.s.recycle(w.buf)
-		w.buf = nil
+		w.forget()
 	}
 	if err == nil {
 		n, err = w.large.Write(p)
@@ -72,12 +82,77 @@ func (w *writer) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// bytes is a small blob as far as it was written.
+func (w *writer) bytes() []byte {
+	if w.mem == nil {
+		return nil
+	}
+	return w.mem.buf
+}
+
+// forget drops the bytes of a small blob. Others may still use them.
+func (w *writer) forget() {
+	if w.mem != nil {
+		w.mem.release()
+		w.mem = nil
+	}
+}
+
+func (w *writer) Open() (io.ReadCloser, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		return nil, errWriterClosed
+	case w.err != nil && !w.ready && !w.opened:
+		return nil, w.err
+	case w.large != nil:
+		if !w.opened {
+			w.opened, w.err = true, errOpened
+			if err := w.large.flush(); err != nil {
+				w.err = errWriterFailed
+				return nil, fmt.Errorf("packblob: %w", err)
+			}
+		}
+		return w.large.open()
+	case w.ready && w.mem == nil && w.info.Size > 0: // large
+		f, err := w.s.fs.OpenFile(w.s.largePath(w.hash()), os.O_RDONLY, 0)
+		if err != nil { // it was there already, as a small one
+			return w.s.Open(w.ctx, w.info.Ref, 0, -1)
+		}
+		return &fileReader{io.NewSectionReader(f, 0, w.info.Size), f}, nil
+	case w.mem == nil:
+		return io.NopCloser(bytes.NewReader(nil)), nil
+	}
+	w.opened = true
+	return w.mem.open(), nil
+}
+
+func (w *writer) hash() hash {
+	h, _ := parseRef(w.info.Ref)
+	return h
+}
+
+// maxStaged is how many batches wait to be written at most before Stage does it,
+// so that what nobody waits for does not fill the memory.
+const maxStaged = 4
+
 func (w *writer) Stage() (info blob.Info, err error) {
-	if w.err != nil {
-		return info, w.err
+	info, crowded, err := w.stage()
+	if err == nil && crowded {
+		_ = w.Wait() // who asks again hears of an error
+	}
+	return info, err
+}
+
+func (w *writer) stage() (info blob.Info, crowded bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil && w.err != errOpened {
+		return info, false, w.err
 	}
 	if err := w.ctx.Err(); err != nil {
-		return info, err
+		return info, false, err
 	}
 	now := w.s.clock.Now()
 	w.err = errStaged
@@ -85,29 +160,27 @@ func (w *writer) Stage() (info blob.Info, err error) {
 		info, w.batch, err = w.s.adopt(w.large, now)
 		w.large = nil
 	} else {
-		info, w.batch, err = w.stageSmall(now)
+		info, w.batch, crowded, err = w.stageSmall(now)
 	}
 	if err != nil {
-		return blob.Info{}, fmt.Errorf("packblob: %w", err)
+		return blob.Info{}, false, fmt.Errorf("packblob: %w", err)
 	}
-	w.ready = true
-	return info, nil
+	w.ready, w.info = true, info
+	return info, crowded, nil
 }
 
-func (w *writer) stageSmall(now time.Time) (blob.Info, *batch, error) {
-	it := &item{
-		kind: kindBlob, hash: sha256.Sum256(w.buf), size: int64(len(w.buf)), payload: w.buf,
-		sum: checksum(w.buf), young: now.UnixNano(), pooled: true,
-	}
+func (w *writer) stageSmall(now time.Time) (blob.Info, *batch, bool, error) {
+	b := w.bytes()
+	it := &item{kind: kindBlob, hash: sha256.Sum256(b), size: int64(len(b)), payload: b, sum: checksum(b), young: now.UnixNano(), mem: w.mem}
 	info := blob.Info{Ref: it.hash.ref(), Size: it.size, Young: now}
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b, err := s.stage(it)
-	if it.batch != nil { // it is the batch's now
-		w.buf = nil
+	batch, err := s.stage(it)
+	if it.batch != nil && it.mem != nil {
+		it.mem.retain()
 	}
-	return info, b, err
+	return info, batch, len(s.batches) > maxStaged, err
 }
 
 // stage queues a new blob, unless it is there or on its way. It returns what to
@@ -128,7 +201,10 @@ func (s *Store) stage(it *item) (*batch, error) {
 }
 
 func (w *writer) Wait() error {
-	if !w.ready {
+	w.mu.Lock()
+	ready := w.ready
+	w.mu.Unlock()
+	if !ready {
 		return errNotStaged
 	}
 	return w.s.wait(w.batch)
@@ -136,7 +212,7 @@ func (w *writer) Wait() error {
 
 func (w *writer) Commit() (blob.Info, error) {
 	defer w.Close()
-	info, err := w.Stage()
+	info, _, err := w.stage()
 	if err == nil {
 		err = w.Wait()
 	}
@@ -148,28 +224,13 @@ func (w *writer) Commit() (blob.Info, error) {
 
 // Close discards what is not staged.
 func (w *writer) Close() error {
-	w.err = errWriterClosed
-	if w.buf != nil {
-		w.s.recycle(w.buf)
-		w.buf = nil
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed, w.err = true, errWriterClosed
+	w.forget()
 	if w.large != nil {
 		w.large.discard()
 		w.large = nil
 	}
 	return nil
-}
-
-// buffer returns memory for a small blob.
-func (s *Store) buffer() []byte {
-	if b, _ := s.buffers.Get().(*[]byte); b != nil {
-		return (*b)[:0]
-	}
-	return make([]byte, 0, 16<<10)
-}
-
-func (s *Store) recycle(b []byte) {
-	if cap(b) >= 16<<10 && cap(b) <= 64<<10 {
-		s.buffers.Put(&b)
-	}
 }
