@@ -1,16 +1,22 @@
-// Command bench measures postoffice and Postfix side by side: the same load on the
-// same file system, in turn, several times, and prints the ratios.
+// Command bench measures postoffice, Postfix and Dovecot side by side: the same load
+// on the same file system, in turn, several times, and prints the ratios.
 //
-//	go run ./bench                    everything
-//	go run ./bench -works accept -runs 5
+//	go run ./bench                               everything, as tables
+//	go run ./bench -works accept -runs 5         one work
+//	go run ./bench -markdown bench/RESULTS.md    renews the file of results
+//	go run ./bench -works accept -profile /tmp/p also says where the time goes
 //
-// Postfix comes from Debian's package and is started privately on loopback ports,
-// which needs root. RESULTS.md holds a run.
+// Postfix and Dovecot come from Debian's packages and are started privately, from
+// generated configuration, on loopback ports, which needs root. RESULTS.md holds a
+// run, and says what is measured and how.
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -20,6 +26,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mailkeel/mailkeel/bench/load"
 )
 
 func main() {
@@ -33,118 +41,163 @@ func main() {
 
 // options are what the flags say.
 type options struct {
-	works    []string
-	runs     int
-	messages int
-	size     int
-	dir      string
-	log      io.Writer
+	works         []string
+	runs          int
+	messages      int           // of a run; zero means as many as fit in period
+	period        time.Duration // of the load
+	size          int
+	stored        int // messages of the large directory
+	sessions      int // of "memory" and of "idle"
+	manySessions  int
+	settle        time.Duration
+	peers         bool
+	dir, profiles string
+	log           io.Writer
+
+	corpus  *load.Corpus
+	program string
+	stock   string // the large directory, once it is built
+}
+
+func (o *options) flags(stderr io.Writer) *flag.FlagSet {
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.Func("works", "what to measure, of "+strings.Join(workNames(), ","), func(s string) error {
+		o.works = strings.Split(s, ",")
+		for _, w := range o.works {
+			if !slices.Contains(workNames(), w) {
+				return fmt.Errorf("there is no work %q", w)
+			}
+		}
+		return nil
+	})
+	f.IntVar(&o.runs, "runs", 3, "how often each server does each work, in turn")
+	f.IntVar(&o.messages, "n", 0, "messages of a run; 0 means as many as -time gives time for")
+	f.DurationVar(&o.period, "time", 4*time.Second, "how long the load of a run lasts, without -n")
+	f.IntVar(&o.size, "size", 10<<10, "bytes of a message")
+	f.IntVar(&o.stored, "stored", 1_000_000, "messages of the directory that is started, a tenth of them in one mailbox")
+	f.DurationVar(&o.settle, "settle", 3*time.Second, "how long to wait for a quiet machine before each run, at most")
+	f.BoolVar(&o.peers, "peers", true, "measure Postfix and Dovecot too")
+	f.StringVar(&o.dir, "dir", "", "`folder` on the file system to measure; default a temporary one")
+	f.StringVar(&o.profiles, "profile", "", "`folder` for profiles of our processor time, one more run each")
+	return f
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	works := f.String("works", "accept,file,relay", "what to measure, of accept (into the queue), file (into 20 mailboxes) and relay (until a sink has all)")
-	o := options{log: stderr}
-	f.IntVar(&o.runs, "runs", 3, "how often each server does each work, in turn")
-	f.IntVar(&o.messages, "n", 3000, "messages of a run")
-	f.IntVar(&o.size, "size", 10<<10, "bytes of a message")
-	f.StringVar(&o.dir, "dir", "", "folder on the file system to measure; default a temporary one")
+	o := options{log: stderr, sessions: 50, manySessions: 1000}
+	f := o.flags(stderr)
+	quick := f.Bool("quick", false, "a few messages each, to see that everything works")
 	asJSON := f.Bool("json", false, "print every run as a line of JSON instead of tables")
+	markdown := f.String("markdown", "", "write all results to this `file`, as RESULTS.md is")
+	from := f.String("from", "", "measure nothing, and read the `file` that an earlier -json printed")
 	if err := f.Parse(args); err != nil {
-		if err == flag.ErrHelp {
+		if errors.Is(err, flag.ErrHelp) {
 			return nil
 		}
 		return err
 	}
-	o.works = strings.Split(*works, ",")
-	dir, err := os.MkdirTemp(o.dir, "mailkeel-bench-")
+	if *quick {
+		o.sessions, o.manySessions = 5, 10
+		given := map[string]bool{}
+		f.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		for name, v := range map[string]string{"runs": "1", "n": "50", "stored": "2000", "settle": "0s"} {
+			if !given[name] {
+				if err := f.Set(name, v); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	var r results
+	if *from != "" {
+		file, err := os.Open(*from)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if r, err = readResults(file); err != nil {
+			return fmt.Errorf("%s: %w", *from, err)
+		}
+	} else if err := o.measureAll(ctx, &r); err != nil {
+		return err
+	}
+	if *asJSON {
+		if err := r.write(stdout); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprint(stdout, r.tables())
+	}
+	if *markdown == "" {
+		return nil
+	}
+	text, err := r.markdown()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(*markdown, text, 0o644)
+}
+
+// measureAll does all works in a folder of its own, which it removes.
+func (o *options) measureAll(ctx context.Context, r *results) error {
+	dir, err := os.MkdirTemp(o.dir, "mkbench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // Postfix runs as several users
+	if err := os.Chmod(dir, 0o755); err != nil { // the peers run as several users
 		return err
 	}
 	if o.dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	program := filepath.Join(o.dir, "postoffice")
-	if err := build(ctx, program); err != nil {
+	o.program, o.corpus = filepath.Join(o.dir, "postoffice"), load.NewCorpus()
+	if err := build(ctx, o.program); err != nil {
 		return err
 	}
-	var all []sample
-	for _, w := range plan() {
-		if !slices.Contains(o.works, w.name) {
+	began := time.Now()
+	r.Setup = setup{Machine: machine(o.dir), Runs: o.runs, Messages: o.messages, Period: o.period.Seconds(), Size: o.size, Stored: o.stored,
+		Sessions: o.sessions, ManySessions: o.manySessions, Date: began.UTC().Format("2 January 2006")}
+	for _, w := range works() {
+		if o.works != nil && !slices.Contains(o.works, w.name) {
 			continue
 		}
-		samples, err := compare(ctx, o, w, program)
-		all = append(all, samples...)
-		if err != nil {
+		if err := o.compare(ctx, &w, r); err != nil {
 			return err
 		}
-		if !*asJSON {
-			table(stdout, w, samples)
+	}
+	r.Setup.Minutes = time.Since(began).Minutes()
+	return nil
+}
+
+// readResults reads what write wrote.
+func readResults(in io.Reader) (r results, err error) {
+	s := bufio.NewScanner(in)
+	s.Buffer(nil, 1<<20)
+	for n := 0; s.Scan(); n++ {
+		if n == 0 {
+			err = json.Unmarshal(s.Bytes(), &r.Setup)
+		} else {
+			r.Samples = append(r.Samples, sample{})
+			err = json.Unmarshal(s.Bytes(), &r.Samples[n-1])
+		}
+		if err != nil {
+			return r, err
 		}
 	}
-	if *asJSON {
-		enc := json.NewEncoder(stdout)
-		for _, s := range all {
-			if err := enc.Encode(s); err != nil {
-				return err
-			}
+	return r, cmp.Or(s.Err(), err)
+}
+
+// write prints the set-up and every sample as a line of JSON.
+func (r *results) write(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	if err := enc.Encode(r.Setup); err != nil {
+		return err
+	}
+	for _, s := range r.Samples {
+		if err := enc.Encode(s); err != nil {
+			return err
 		}
 	}
 	return nil
 }
-
-// A sample is one run of one server.
-type sample struct {
-	Work     string  `json:"work"`
-	Server   string  `json:"server"`
-	Sessions int     `json:"sessions"`
-	Rate     float64 `json:"messages_per_second"`
-	CPU      float64 `json:"cpu_seconds_per_1000"`
-	P50      float64 `json:"p50_ms"`
-	P99      float64 `json:"p99_ms"`
-	PSS      float64 `json:"pss_mib"`
-}
-
-// median returns the median, least and largest of what get says about samples.
-func median(samples []sample, get func(sample) float64) (med, low, high float64) {
-	v := make([]float64, 0, len(samples))
-	for _, s := range samples {
-		v = append(v, get(s))
-	}
-	if slices.Sort(v); len(v) == 0 {
-		return 0, 0, 0
-	}
-	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2, v[0], v[len(v)-1]
-}
-
-// table prints the samples of one work for people.
-func table(w io.Writer, k work, samples []sample) {
-	fmt.Fprintf(w, "\n## %s\n\n", k.about)
-	fmt.Fprintln(w, "| sessions | server | msg/s | CPU s/1000 | p50 ms | p99 ms | PSS MiB |\n|---|---|---|---|---|---|---|")
-	for _, c := range k.sessions {
-		var rates, cpus []float64
-		for _, server := range []string{"postoffice", "Postfix"} {
-			mine := slices.DeleteFunc(slices.Clone(samples), func(s sample) bool { return s.Server != server || s.Sessions != c })
-			cell := func(format string, get func(sample) float64) string {
-				med, low, high := median(mine, get)
-				return fmt.Sprintf(format+" ["+format+".."+format+"]", med, low, high)
-			}
-			fmt.Fprintf(w, "| %d | %s | %s | %s | %s | %s | %s |\n", c, server,
-				cell("%.0f", func(s sample) float64 { return s.Rate }), cell("%.2f", func(s sample) float64 { return s.CPU }),
-				cell("%.2f", func(s sample) float64 { return s.P50 }), cell("%.1f", func(s sample) float64 { return s.P99 }),
-				cell("%.0f", func(s sample) float64 { return s.PSS }))
-			rate, _, _ := median(mine, func(s sample) float64 { return s.Rate })
-			cpu, _, _ := median(mine, func(s sample) float64 { return s.CPU })
-			rates, cpus = append(rates, rate), append(cpus, cpu)
-		}
-		fmt.Fprintf(w, "| %d | **ratio of medians** | **%.2f x** | **%.2f x** | | | |\n", c, rates[0]/rates[1], cpus[0]/cpus[1])
-	}
-}
-
-// ms is d in milliseconds.
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -2,118 +2,186 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
-
-	"github.com/mailkeel/mailkeel/bench/load"
-	"github.com/mailkeel/mailkeel/bench/proctree"
 )
 
 // users is how many mailboxes "file" delivers to.
 const users = 20
 
+// The servers, by the names that they have in tables.
+const (
+	filtersOff   = "postoffice, filters off"
+	filtersOn    = "postoffice, filters on"
+	justPostfix  = "Postfix"
+	withMdbox    = "Postfix + Dovecot, mdbox"
+	withMaildir  = "Postfix + Dovecot, maildir"
+	justDovecot  = "Dovecot, maildir"
+	asMuchAsPeer = "" // no case of its own
+)
+
 // A work is one thing that servers are measured at.
 type work struct {
 	name, about string
-	sessions    []int
-	to          string
-	// done returns when the server has nothing left to do, or nil if the last
-	// reply is the end.
-	done func(ctx context.Context, s server, sink *load.Sink, sent int64) error
+	cases       []kase
+	// references are the servers that ratios are taken of: the best of them.
+	references []string
+	columns    []column
+	// measure runs the server once in dir, which is empty.
+	measure func(ctx context.Context, o *options, k *kase, s server, dir string) (map[string]float64, error)
 }
 
-func plan() []work {
-	return []work{
-		{name: "accept", about: "Accept by SMTP into the queue, durable before 250", sessions: []int{50, 10, 1}, to: "out@example.test"},
-		{name: "file", about: fmt.Sprintf("Accept by SMTP and file into %d mailboxes, until all are filed", users), sessions: []int{20}, to: "u{u}@example.test",
-			done: func(ctx context.Context, s server, _ *load.Sink, _ int64) error { return s.idle(ctx) }},
-		{name: "relay", about: "Accept, queue and relay to a sink, until it has all", sessions: []int{20}, to: "out@example.test",
-			done: func(ctx context.Context, _ server, sink *load.Sink, sent int64) error { return sink.Wait(ctx, sent) }},
+// A kase is one size of a work.
+type kase struct {
+	name     string
+	sessions int
+	servers  []server
+}
+
+// A column of the table of a work.
+type column struct {
+	figure, title, format string
+	// less means that less is better, and ratio that the table has one.
+	less, ratio bool
+}
+
+func workNames() (names []string) {
+	for _, w := range works() {
+		names = append(names, w.name)
 	}
+	return names
+}
+
+// works are all, in the order in which they are done.
+func works() []work {
+	ours := []server{&postoffice{}, &postoffice{filters: true}}
+	plus := func(more ...server) []server { return append(append([]server(nil), ours...), more...) }
+	traffic := []column{
+		{figure: rate, title: "msg/s", format: "%.0f", ratio: true}, {figure: cpu, title: "CPU s/1000", format: "%.3f", less: true, ratio: true},
+		{figure: p50, title: "p50 ms", format: "%.2f", less: true}, {figure: p99, title: "p99 ms", format: "%.1f", less: true, ratio: true},
+		{figure: pss, title: "PSS MiB", format: "%.0f", less: true},
+	}
+	return []work{
+		{name: "accept", about: "Accept by SMTP into the queue, durable before 250", references: []string{justPostfix}, columns: traffic, measure: accept,
+			cases: []kase{
+				{"50 sessions", 50, plus(&postfix{})}, {"10 sessions", 10, plus(&postfix{})}, {"1 session", 1, plus(&postfix{})},
+			}},
+		{name: "file", about: fmt.Sprintf("Accept by SMTP and file into the mailboxes of %d accounts, until all are filed", users),
+			references: []string{withMdbox, withMaildir}, columns: traffic, measure: file,
+			cases: []kase{{"20 sessions", 20, plus(&pair{format: "mdbox"}, &pair{format: "maildir"}, &postfix{})}}},
+		{name: "relay", about: "Accept, queue and relay to a sink, until it has all", references: []string{justPostfix}, columns: traffic, measure: relay,
+			cases: []kase{{"20 sessions", 20, plus(&postfix{})}}},
+		{name: "memory", about: "Memory of an SMTP session in the middle of a message", references: []string{justPostfix}, measure: memory,
+			columns: []column{{figure: session, title: "KiB a session", format: "%.0f", less: true, ratio: true}, {figure: pss, title: "PSS MiB with all", format: "%.0f", less: true}},
+			cases:   []kase{{"some sessions", 0, plus(&postfix{})}, {"many sessions", -1, ours}}},
+		{name: "start", about: "From start to ready, and the memory after that", references: []string{withMaildir}, measure: start,
+			columns: []column{{figure: ready, title: "ready after ms", format: "%.1f", less: true, ratio: true}, {figure: rss, title: "RSS MiB", format: "%.1f", less: true}, {figure: pss, title: "PSS MiB", format: "%.1f", less: true}},
+			cases:   []kase{{caseFirst, 0, plus(&pair{format: "maildir"})}, {caseEmpty, 0, plus(&pair{format: "maildir"})}, {caseStored, 0, ours}}},
+		{name: "imap", about: "SELECT, FETCH 1:* (FLAGS) of one large mailbox, and sessions in IDLE", references: []string{justDovecot}, measure: mailbox,
+			columns: []column{{figure: selects, title: "SELECT ms", format: "%.1f", less: true, ratio: true}, {figure: fetches, title: "FETCH FLAGS ms", format: "%.0f", less: true, ratio: true},
+				{figure: fetchCPU, title: "CPU ms a FETCH", format: "%.0f", less: true, ratio: true}, {figure: session, title: "KiB a session in IDLE", format: "%.0f", less: true, ratio: true}},
+			cases: []kase{{asMuchAsPeer, 0, []server{&postoffice{}, &dovecot{}}}}},
+	}
+}
+
+// The cases of "start".
+const (
+	caseFirst  = "first start, empty directory"
+	caseEmpty  = "nothing stored"
+	caseStored = "all stored"
+)
+
+// runLimit is the longest a single run may take.
+const runLimit = 3 * time.Minute
+
+// compare lets the servers do w in turn.
+func (o *options) compare(ctx context.Context, w *work, r *results) error {
+	for i := range w.cases {
+		k := &w.cases[i]
+		for run := range o.runs {
+			for _, s := range k.servers {
+				p, ours := s.(*postoffice)
+				if ours {
+					p.program = o.program
+				} else if !o.peers {
+					continue
+				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				f, err := o.once(ctx, w, k, s, fmt.Sprintf("%s%d%d%t", w.name[:1], i, run, ours))
+				if err != nil {
+					return fmt.Errorf("%s of %s, %s: %w", w.name, s.name(w.name), k.name, err)
+				}
+				r.Samples = append(r.Samples, sample{w.name, k.name, s.name(w.name), run, f})
+				fmt.Fprintf(o.log, "%-7s %-12s %-27s", w.name, k.name, s.name(w.name))
+				for _, c := range w.columns {
+					fmt.Fprintf(o.log, " "+c.format+" %s ", f[c.figure], c.title)
+				}
+				fmt.Fprintln(o.log)
+			}
+		}
+		if err := o.profile(ctx, w, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// once does one run in a folder of its own. Its path is short, because that of a
+// Unix socket must be.
+func (o *options) once(ctx context.Context, w *work, k *kase, s server, name string) (map[string]float64, error) {
+	dir := filepath.Join(o.dir, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if w.name == "start" || w.name == "imap" { // building the directory takes longer than a run may
+		if err := o.build(ctx); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	defer cancel()
+	return w.measure(ctx, o, k, s, dir)
+}
+
+// A job is what a server is started for.
+type job struct {
+	work string // of works
+	hop  string // where mail for elsewhere goes, or empty to keep it in the queue
+	imap bool
+	data string // what is there already, for ours and for Dovecot; empty means nothing
+}
+
+// A running server.
+type running struct {
+	smtp, imap string
+	pids       []int // the roots of its processes
+	ready      time.Duration
 }
 
 // A server can be started fresh in an empty folder.
 type server interface {
-	name() string
-	// start begins to serve; hop is where mail for out@ goes, or empty to keep
-	// it in the queue.
-	start(ctx context.Context, dir, work, hop string) (addr string, pid int, err error)
+	name(work string) string
+	start(ctx context.Context, dir string, j job) (running, error)
 	// idle returns when all that was accepted has been dealt with.
 	idle(ctx context.Context) error
 	stop() error
 }
 
-// runLimit is the longest a single run may take.
-const runLimit = 3 * time.Minute
+// stopAll adds the error of stopping to err.
+func stopAll(err *error, s server) { *err = errors.Join(*err, s.stop()) }
 
-// compare lets both servers do w in turn.
-func compare(ctx context.Context, o options, w work, program string) (samples []sample, err error) {
-	corpus := load.NewCorpus()
-	for _, c := range w.sessions {
-		for n := range o.runs {
-			for _, s := range []server{&postoffice{program: program, log: o.log}, &postfix{}} {
-				dir := filepath.Join(o.dir, fmt.Sprintf("%s-%d-%d-%s", w.name, c, n, s.name()))
-				got, err := measure(ctx, o, w, s, dir, c, corpus)
-				if err != nil {
-					return samples, fmt.Errorf("%s of %s with %d sessions: %w", w.name, s.name(), c, err)
-				}
-				samples = append(samples, got)
-				fmt.Fprintf(o.log, "%-6s c=%-3d %-10s %7.0f msg/s  %.2f CPU s/1000  p99 %.1f ms\n", w.name, c, s.name(), got.Rate, got.CPU, got.P99)
-			}
-		}
+// thousands writes n with commas.
+func thousands(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
 	}
-	return samples, nil
-}
-
-func measure(ctx context.Context, o options, w work, s server, dir string, sessions int, corpus *load.Corpus) (sample, error) {
-	ctx, cancel := context.WithTimeout(ctx, runLimit)
-	defer cancel()
-	sink, err := load.NewSink()
-	if err != nil {
-		return sample{}, err
-	}
-	defer sink.Close()
-	hop := ""
-	if w.name == "relay" {
-		hop = sink.Addr()
-	}
-	addr, pid, err := s.start(ctx, dir, w.name, hop)
-	if err != nil {
-		return sample{}, err
-	}
-	defer os.RemoveAll(dir)
-	defer s.stop()
-	l := load.SMTP{Addr: addr, Sessions: sessions, Messages: o.messages, Size: o.size, To: w.to, Users: users, Corpus: corpus}
-	warm := l
-	warm.Messages = 2 * sessions
-	if r := warm.Run(ctx); r.Failed > 0 {
-		return sample{}, fmt.Errorf("the first messages failed: %s", r.FirstError)
-	}
-	if w.done != nil {
-		if err := w.done(ctx, s, sink, int64(warm.Messages)); err != nil {
-			return sample{}, err
-		}
-	}
-	cpu, start := proctree.CPU(pid), time.Now()
-	r := l.Run(ctx)
-	pss := proctree.PSS(pid)
-	if r.Failed > 0 || r.Sent != l.Messages {
-		return sample{}, fmt.Errorf("%d of %d messages sent: %s", r.Sent, l.Messages, r.FirstError)
-	}
-	if w.done != nil {
-		if err := w.done(ctx, s, sink, int64(warm.Messages+l.Messages)); err != nil {
-			return sample{}, fmt.Errorf("waiting for the end (the sink has %d): %w", sink.Count(), err)
-		}
-	}
-	took := time.Since(start)
-	if w.done == nil {
-		took = r.Took
-	}
-	n := float64(l.Messages)
-	return sample{
-		Work: w.name, Server: s.name(), Sessions: sessions, Rate: n / took.Seconds(),
-		CPU: (proctree.CPU(pid) - cpu) / n * 1000, P50: ms(r.P50), P99: ms(r.P99), PSS: float64(pss) / (1 << 20),
-	}, nil
+	return strings.TrimPrefix(s, ",")
 }

@@ -87,6 +87,12 @@ func CPU(roots ...int) float64 {
 	return float64(ns) / 1e9
 }
 
+// Own returns the seconds that one process has used, without any other.
+func Own(pid int) float64 {
+	p, _ := read(pid)
+	return float64(p.own) / tick
+}
+
 // Busy returns the seconds that all processors together have worked since the
 // machine started, for whomever.
 func Busy() float64 {
