@@ -17,6 +17,8 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, embedded.ErrInUse):
 		return "one process at a time: stop that one, or choose another -dir"
+	case errors.Is(err, embedded.ErrDamaged):
+		return embedded.Hint(err)
 	case errors.Is(err, embedded.ErrNoHome):
 		return "-dir says where it is; the first start of the server makes it"
 	case errors.Is(err, embedded.ErrVersion):

@@ -85,5 +85,9 @@ func commands(o *options) *admin.CLI {
 
 // commandsOn carries out commands on what is kept in a directory.
 func commandsOn(home *embedded.Home, boxes *store.Store, items *queue.Queue) *admin.Admin {
-	return &admin.Admin{Accounts: home.Accounts, Store: boxes, Queue: items, Blobs: home.Blobs, Damage: home.Damage}
+	return &admin.Admin{
+		Accounts: home.Accounts, Store: boxes, Queue: items, Blobs: home.Blobs,
+		Damage: home.Damage, Reindex: home.Reindex,
+		Hint: home.Hint,
+	}
 }

@@ -42,6 +42,9 @@ type Error struct {
 	Hint string `json:"hint,omitempty"` // what to do; may be empty
 	// Usage says that the command was not understood, and nothing was tried.
 	Usage bool `json:"usage,omitempty"`
+	// Code is the exit code of the program that was asked; zero means 1, or 2
+	// if Usage is set.
+	Code int `json:"code,omitempty"`
 }
 
 func (e *Error) Error() string {

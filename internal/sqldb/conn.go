@@ -73,7 +73,7 @@ func (c *conn) prepare(q string, args []any) (stmt, error) {
 	if !ok {
 		z, rest, err := c.c.PrepareTransient(q)
 		if err != nil {
-			return stmt{}, fmt.Errorf("sqldb: %.60s: %w", q, err)
+			return stmt{}, wrap(q, err)
 		}
 		if strings.TrimSpace(q[len(q)-rest:]) != "" {
 			_ = z.Finalize()
@@ -197,6 +197,10 @@ func wrap(q string, err error) error {
 		err = errors.Join(ErrUnique, err)
 	case zs.ResultFull, zs.ResultIOErrSHMSize:
 		err = errors.Join(syscall.ENOSPC, err)
+	}
+	switch zs.ErrCode(err).ToPrimary() {
+	case zs.ResultCorrupt, zs.ResultNotADB:
+		err = errors.Join(ErrDamaged, err)
 	}
 	return fmt.Errorf("sqldb: %.60s: %w", q, err)
 }

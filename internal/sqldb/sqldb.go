@@ -19,6 +19,8 @@ var (
 	ErrUnique = errors.New("sqldb: the row exists already")
 	// ErrClosed is returned by a DB after Close.
 	ErrClosed = errors.New("sqldb: closed")
+	// ErrDamaged means that the file of the database is not as it was written.
+	ErrDamaged = errors.New("sqldb: the database is damaged")
 	// ErrNewer is returned by Migrate when the tables come from a later
 	// version of the program.
 	ErrNewer = errors.New("sqldb: the database was written by a newer version")

@@ -261,6 +261,11 @@ func (db *SQLite) Check(ctx context.Context) (faults []string, err error) {
 	return faults, err
 }
 
+// Reindex makes all indexes again from their tables.
+func (db *SQLite) Reindex(ctx context.Context) error {
+	return db.Update(ctx, func(c Conn) error { return c.Exec("REINDEX") })
+}
+
 // Close waits for transactions in progress. A Listen ends with ErrClosed.
 func (db *SQLite) Close() error {
 	db.mu.Lock()

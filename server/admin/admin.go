@@ -31,7 +31,15 @@ type Admin struct {
 	// Damage, if set, looks for damage below the rows, as a database does, and
 	// returns what it found. It is part of check.
 	Damage func(context.Context) ([]string, error)
-	Clock  mailkeel.Clock // nil means real time
+	// Reindex, if set, makes the indexes of the database again, for a check that
+	// repairs.
+	Reindex func(context.Context) error
+	// Hint, if set, says what to do about an error of the parts, or nothing.
+	Hint func(error) string
+	// Grace is how old a blob that nothing names must be to be removed by a
+	// check that repairs; zero means 6 hours.
+	Grace time.Duration
+	Clock mailkeel.Clock // nil means real time
 
 	serving bool // commands come from the socket of a server
 }

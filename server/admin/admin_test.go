@@ -397,7 +397,7 @@ func TestCheckFindsDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.expect("check", 1, "order: ann@x.test INBOX UID 99: after UID 2, with UIDNEXT 3", "row missing: ann@x.test INBOX UID 99")
+	r.expect("check", 1, "S12 order: ann@x.test INBOX: UIDNEXT is 3, there is a UID 99", "S21 blob missing: ann@x.test INBOX UID 99")
 	r.Damage = func(context.Context) ([]string, error) { return []string{"page 7 is torn"}, nil }
 	r.expect("check", 1, "damage: database: page 7 is torn")
 }

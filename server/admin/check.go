@@ -4,26 +4,53 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"slices"
+	"time"
 
-	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/internal/control"
 	"github.com/mailkeel/mailkeel/queue"
+	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
 )
 
 type checkArgs struct {
-	// Contents also reads every blob and compares its hash.
-	Contents bool `json:"contents,omitempty"`
+	// Deep also reads every blob and compares its hash.
+	Deep   bool `json:"deep,omitempty"`
+	Repair bool `json:"repair,omitempty"`
 }
 
 // A Finding is something that check found to be wrong.
 type Finding struct {
-	// What says which rule is broken, in a word that does not change: "blob
-	// missing", "counter", "order".
-	What  string `json:"what"`
+	// State is the number of the state in the tables of packages store (S11) and
+	// queue (Q11); D1 is damage to the database, A1 an account that nobody
+	// knows.
+	State string `json:"state"`
+	What  string `json:"what"`  // the state in a word or two: "blob missing"
 	Where string `json:"where"` // account, mailbox, UID or item
 	Text  string `json:"text"`
+	// Done is what was done about it: "repaired", "parked" for what is kept and
+	// cannot be read, "known" for what was parked before, or nothing.
+	Done string `json:"done,omitempty"`
+}
+
+// words are the states in words.
+var words = map[string]string{
+	"D1": "damage", "A1": "account",
+	"S7": "healed", "S11": "counter", "S12": "order", "S13": "mailbox", "S14": "name", "S15": "row", "S16": "twice", "S17": "row missing",
+	"S18": "blob missing", "S19": "stray", "S20": "tombstone", "S21": "blob missing", "S22": "blob content", "S23": "row", "S24": "account", "S25": "delivery",
+	"Q7": "healed", "Q11": "route", "Q12": "time", "Q13": "ended", "Q21": "item", "Q22": "blob missing", "Q23": "blob content", "Q24": "blob size",
+}
+
+// A Progress is a row that comes now and then while check runs.
+type Progress struct {
+	At struct {
+		Blobs    int `json:"blobs,omitempty"` // read, with Deep
+		Messages int `json:"messages,omitempty"`
+	} `json:"progress"`
 }
 
 // A Summary is the last row of check.
@@ -34,12 +61,25 @@ type Summary struct {
 	Objects   int `json:"objects"`
 	Items     int `json:"items"` // of the queue
 	Blobs     int `json:"blobs"`
-	// Orphans are blobs that nothing names. They are harmless and will be
-	// swept once they are old enough.
+	// Orphans are blobs that nothing names. They are harmless and are swept
+	// once they are old enough; Swept are those that were.
 	Orphans     int   `json:"orphans"`
 	OrphanBytes int64 `json:"orphan_bytes"`
-	Problems    int   `json:"problems"`
+	Swept       int   `json:"swept,omitempty"`
+	// Problems are what was found now: Repaired, Newly parked, or left.
+	Problems int `json:"problems"`
+	Repaired int `json:"repaired,omitempty"`
+	Newly    int `json:"newly_parked,omitempty"`
+	// Parked are the messages and items that are kept and cannot be read.
+	Parked int `json:"parked,omitempty"`
 }
+
+// checkFound is the exit code of check when there were findings, and checkFailed when
+// it could not look at everything.
+const (
+	checkFound  = 1
+	checkFailed = 2
+)
 
 // checking is one run of check.
 type checking struct {
@@ -47,119 +87,256 @@ type checking struct {
 	args checkArgs
 	emit Emit
 	sum  Summary
+	bad  map[blob.Ref]string // contents that are not what they were
+	told time.Time           // when there was news
 }
 
+// progressEvery is how often there is news of a check.
+const progressEvery = 5 * time.Second
+
 func check(a *Admin, ctx context.Context, args checkArgs, emit Emit) error {
-	c := &checking{Admin: a, args: args, emit: emit}
-	if a.Damage != nil {
-		faults, err := a.Damage(ctx)
-		if err != nil {
-			return err
-		}
-		for _, f := range faults {
-			if err := c.found("damage", "database", "%s", f); err != nil {
-				return err
+	c := &checking{Admin: a, args: args, emit: emit, bad: map[blob.Ref]string{}, told: a.now()}
+	err := c.run(ctx)
+	if err != nil {
+		e := &control.Error{}
+		if err = explain(err); !errors.As(err, &e) {
+			e = &control.Error{Text: err.Error()}
+			if a.Hint != nil {
+				e.Hint = a.Hint(err)
 			}
 		}
-	}
-	if err := c.checkStore(ctx); err != nil {
-		return err
-	}
-	if err := c.checkQueue(ctx); err != nil {
-		return err
-	}
-	if err := c.checkBlobs(ctx); err != nil {
-		return err
+		return &control.Error{Text: "the check could not be finished: " + e.Text, Hint: e.Hint, Code: checkFailed}
 	}
 	if err := emit(c.sum); err != nil {
 		return err
 	}
-	if c.sum.Problems > 0 {
-		return fail(fmt.Sprintf("%d problems found", c.sum.Problems), "")
+	if c.sum.Problems == 0 {
+		return nil
+	}
+	text, hint := fmt.Sprintf("%d problems found", c.sum.Problems), "check -repair puts right what can be, and parks the rest"
+	if args.Repair {
+		left := c.sum.Problems - c.sum.Repaired - c.sum.Newly
+		text += fmt.Sprintf(": %d repaired, %d parked, %d left", c.sum.Repaired, c.sum.Newly, left)
+		if hint = ""; left > 0 {
+			hint = "what is left needs a person; what was being delivered can be checked again"
+		}
+	}
+	return &control.Error{Text: text, Hint: hint, Code: checkFound}
+}
+
+func (c *checking) run(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{c.database, c.contents, c.store, c.queue, c.orphans} {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // found reports a problem.
-func (c *checking) found(what, where, format string, args ...any) error {
-	c.sum.Problems++
-	return c.emit(Finding{what, where, fmt.Sprintf(format, args...)})
+func (c *checking) found(state, where, text, done string) error {
+	switch done {
+	case store.Known:
+	case store.Repaired:
+		c.sum.Repaired++
+	case store.Parked:
+		c.sum.Newly++
+	}
+	if done != store.Known {
+		c.sum.Problems++
+	}
+	return c.emit(Finding{state, words[state], where, text, done})
 }
 
-func (c *checking) checkStore(ctx context.Context) error {
-	// First the list, for a transaction on accounts need not last.
-	var all []accounts.Account
+// database looks for damage below the rows. Indexes can be made again.
+func (c *checking) database(ctx context.Context) error {
+	if c.Damage == nil {
+		return nil
+	}
+	faults, err := c.Damage(ctx)
+	if err != nil {
+		return err
+	}
+	var left []string
+	if left = faults; len(faults) > 0 && c.args.Repair && c.Reindex != nil {
+		if err := c.Reindex(ctx); err == nil {
+			if left, err = c.Damage(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	for _, f := range faults {
+		done := store.Left
+		if !slices.Contains(left, f) {
+			done = store.Repaired
+		}
+		if err := c.found("D1", "database", f, done); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// contents reads the blobs if asked to.
+func (c *checking) contents(ctx context.Context) error {
+	if !c.args.Deep {
+		return nil
+	}
+	n := 0
+	for info, err := range c.Blobs.List(ctx) {
+		if err == nil {
+			err = c.content(ctx, info)
+		}
+		if err != nil {
+			return err
+		}
+		n++
+		if err := c.news(n, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// content reads a blob and compares it with its name.
+func (c *checking) content(ctx context.Context, info blob.Info) error {
+	rc, err := c.Blobs.Open(ctx, info.Ref, 0, -1)
+	if errors.Is(err, blob.ErrNotFound) && !errors.Is(err, blob.ErrDamaged) {
+		return nil // swept since it was listed
+	}
+	var n int64
+	h := sha256.New()
+	if err == nil {
+		n, err = io.Copy(h, rc)
+		rc.Close()
+	}
+	switch ref := blob.Ref(fmt.Sprintf("sha256-%x", h.Sum(nil))); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		c.bad[info.Ref] = err.Error()
+	case ref != info.Ref || n != info.Size:
+		c.bad[info.Ref] = fmt.Sprintf("its %d bytes have the hash %s", n, ref)
+	}
+	return nil
+}
+
+func (c *checking) isBad(ref blob.Ref) string { return c.bad[ref] }
+
+// news tells how far it is, now and then.
+func (c *checking) news(blobs, messages int) error {
+	now := c.now()
+	if now.Sub(c.told) < progressEvery {
+		return nil
+	}
+	c.told = now
+	var p Progress
+	p.At.Blobs, p.At.Messages = blobs, messages
+	return c.emit(p)
+}
+
+func (c *checking) store(ctx context.Context) error {
+	// The store's list comes first: an account is in the directory before it
+	// has mail.
+	ids, err := c.withRows(ctx)
+	if err != nil {
+		return err
+	}
+	names := map[store.AccountID]string{}
+	var known []store.AccountID
 	for acc, err := range c.Accounts.Accounts(ctx, "") {
 		if err != nil {
 			return err
 		}
-		all = append(all, acc)
+		names[acc.ID] = acc.Address
+		known = append(known, acc.ID)
 	}
-	for _, acc := range all {
-		c.sum.Accounts++
-		if err := c.checkAccount(ctx, acc.ID, acc.Address); err != nil {
-			return err
-		}
+	gone, err := c.Accounts.Deleted(ctx)
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// named is a blob that a row names, with the size that the row says.
-type named struct {
-	where string
-	ref   blob.Ref
-	size  int64 // of the blob; negative if the row does not say
-}
-
-// checkNamed looks for a blob that a row names.
-func (c *checking) checkNamed(ctx context.Context, n named) error {
-	info, err := c.Blobs.Stat(ctx, n.ref)
-	switch {
-	case errors.Is(err, blob.ErrNotFound):
-		return c.found("blob missing", n.where, "its content %s is not there", n.ref)
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		return c.found("blob unreadable", n.where, "%v", err)
-	case n.size >= 0 && info.Size != n.size:
-		return c.found("blob size", n.where, "its content %s has %d bytes, the row says %d", n.ref, info.Size, n.size)
+	var newsErr error
+	done, err := c.Store.Check(ctx, store.CheckOptions{
+		Repair: c.args.Repair, Bad: c.isBad,
+		Name: func(id store.AccountID) string {
+			if n := names[id]; n != "" {
+				return n
+			}
+			return "account " + string(id)
+		},
+		Found:    func(f store.Finding) error { return c.found(f.State, f.Where, f.Text, f.Done) },
+		Progress: func(d store.Checked) { newsErr = errors.Join(newsErr, c.news(0, d.Messages)) },
+	}, known...)
+	if err := errors.Join(err, newsErr); err != nil {
+		return err
 	}
-	return nil
-}
-
-func (c *checking) checkQueue(ctx context.Context) error {
-	var blobs []named
-	for it, err := range c.Queue.List(ctx, queue.Query{}) {
-		if err != nil {
-			return err
-		}
-		c.sum.Items++
-		where := "queue " + it.ID
-		if len(it.Envelope.Rcpts) != 1 || it.Envelope.Rcpts[0].Addr == "" || it.ID != fmt.Sprintf("%s/%d", it.Envelope.ID, it.Envelope.Rcpts[0].Index) {
-			if err := c.found("item", where, "it has %d recipients, or its ID is not that of its envelope %s", len(it.Envelope.Rcpts), it.Envelope.ID); err != nil {
+	c.sum.Accounts, c.sum.Mailboxes, c.sum.Messages, c.sum.Objects = len(known), done.Mailboxes, done.Messages, done.Objects
+	c.sum.Parked += done.Parked
+	for _, id := range ids {
+		if names[id] == "" && !slices.Contains(gone, mailkeel.AccountID(id)) {
+			if err := c.unknown(ctx, id); err != nil {
 				return err
 			}
 		}
-		if it.Blob.Ref != "" { // a damaged one has none
-			blobs = append(blobs, named{where, it.Blob.Ref, it.Blob.Size})
-		}
-	}
-	for _, n := range blobs {
-		if err := c.checkNamed(ctx, n); err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
-// checkBlobs reads the blobs if asked to, and counts orphans.
-func (c *checking) checkBlobs(ctx context.Context) error {
-	const batch = 500
+// withRows lists the accounts of the store, if it can.
+func (c *checking) withRows(ctx context.Context) (all []store.AccountID, err error) {
+	rows, ok := c.Store.Backend.(store.Checker)
+	for ok {
+		after := store.AccountID("")
+		if n := len(all); n > 0 {
+			after = all[n-1]
+		}
+		ids, err := rows.AccountIDs(ctx, after, 1000)
+		if err != nil {
+			return nil, err
+		}
+		if len(ids) == 0 {
+			break
+		}
+		all = append(all, ids...)
+	}
+	return all, nil
+}
+
+// unknown tells of an account with mail that is not in the directory.
+func (c *checking) unknown(ctx context.Context, id store.AccountID) error {
+	var acc store.Account
+	err := c.Store.Backend.View(ctx, func(tx store.Tx) error {
+		accs, err := tx.Accounts(id)
+		if err == nil {
+			acc = accs[0]
+		}
+		return err
+	})
+	if err != nil || acc.Deleted || acc.Messages == 0 {
+		return err
+	}
+	return c.found("A1", "account "+string(id), fmt.Sprintf("it has %d messages, and the directory does not know it", acc.Messages), store.Left)
+}
+
+func (c *checking) queue(ctx context.Context) error {
+	done, err := c.Queue.Check(ctx, queue.CheckOptions{
+		Repair: c.args.Repair, Bad: c.isBad,
+		Found: func(f queue.Finding) error { return c.found(f.State, "queue "+f.Where, f.Text, f.Done) },
+	})
+	c.sum.Items = done.Items
+	c.sum.Parked += done.Parked
+	return err
+}
+
+// orphans counts blobs, and those that nothing names.
+func (c *checking) orphans(ctx context.Context) error {
+	const batch = 10_000
 	var refs []blob.Ref
 	sizes := map[blob.Ref]int64{}
+	holders := []blob.Holder{c.Store, c.Queue}
 	flush := func() error {
 		free := refs
-		for _, h := range []blob.Holder{c.Store, c.Queue} {
+		for _, h := range holders {
 			var err error
 			if free, err = h.Unreferenced(ctx, free); err != nil {
 				return err
@@ -184,39 +361,41 @@ func (c *checking) checkBlobs(ctx context.Context) error {
 				return err
 			}
 		}
-		if c.args.Contents {
-			if err := c.checkContent(ctx, info); err != nil {
-				return err
-			}
-		}
 	}
-	return flush()
-}
-
-// checkContent reads a blob and compares it with its name.
-func (c *checking) checkContent(ctx context.Context, info blob.Info) error {
-	rc, err := c.Blobs.Open(ctx, info.Ref, 0, -1)
-	if errors.Is(err, blob.ErrNotFound) {
-		return nil // swept since it was listed
+	if err := flush(); err != nil {
+		return err
 	}
-	var n int64
-	h := sha256.New()
-	if err == nil {
-		n, err = io.Copy(h, rc)
-		rc.Close()
+	if !c.args.Repair || c.sum.Orphans == 0 {
+		return nil
 	}
-	switch ref := blob.Ref(fmt.Sprintf("sha256-%x", h.Sum(nil))); {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		return c.found("blob unreadable", string(info.Ref), "%v", err)
-	case ref != info.Ref || n != info.Size:
-		return c.found("blob content", string(info.Ref), "its %d bytes have the hash %s", n, ref)
+	grace := c.Grace
+	if grace <= 0 {
+		grace = 6 * time.Hour
 	}
-	return nil
+	var err error
+	c.sum.Swept, err = blob.Sweep(ctx, c.Blobs, c.now(), grace, holders...)
+	return err
 }
 
 func (s *Summary) text() string {
-	return fmt.Sprintf("%d accounts, %d mailboxes, %d messages, %d objects, %d queued, %d blobs (%d of them, %s, named by nothing: they will be swept)",
+	t := fmt.Sprintf("%d accounts, %d mailboxes, %d messages, %d objects, %d queued, %d blobs (%d of them, %s, named by nothing: ",
 		s.Accounts, s.Mailboxes, s.Messages, s.Objects, s.Items, s.Blobs, s.Orphans, FormatSize(s.OrphanBytes))
+	if s.Swept > 0 {
+		t += fmt.Sprintf("%d swept, the others ", s.Swept)
+	} else {
+		t += "they "
+	}
+	t += "will be swept)"
+	if s.Parked > 0 {
+		t += fmt.Sprintf("\n%d messages or items are damaged and kept", s.Parked)
+	}
+	return t
+}
+
+func parseCheck(fs *flag.FlagSet) func(*input) (any, error) {
+	var args checkArgs
+	fs.BoolVar(&args.Deep, "deep", false, "also read every message and compare its hash; takes long")
+	fs.BoolVar(&args.Deep, "contents", false, "the same as -deep")
+	fs.BoolVar(&args.Repair, "repair", false, "put right what can be derived, and park the rest with its reason")
+	return func(in *input) (any, error) { return args, in.none() }
 }

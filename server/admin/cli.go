@@ -79,8 +79,13 @@ func (c *CLI) Run(ctx context.Context, args []string, stdin io.Reader, stdout, s
 			fmt.Fprintf(stderr, "  %s\n", e.Hint)
 		}
 	}
-	if e.Usage {
+	switch {
+	case e.Code != 0:
+		return e.Code
+	case e.Usage:
 		return 2
+	case len(args) > 0 && args[0] == "check": // it did not get that far
+		return checkFailed
 	}
 	return 1
 }

@@ -60,8 +60,11 @@ const (
 	itemJSON    = `id, state ("held", "waiting", "due", "trying"), from, to, given?, route, size, queued, due,
   expires?, attempts, last?, submitter?, client?, blob?, header? (show),
   done? ("held", "released", "retried", "dropped")`
-	checkJSON = `what, where, text for each problem, and at the end one with
-  accounts, mailboxes, messages, objects, items, blobs, orphans, orphan_bytes, problems`
+	checkJSON = `state, what, where, text, done? ("repaired", "parked", "known") for each problem; now and then
+  progress (blobs, messages); and at the end one with accounts, mailboxes, messages, objects,
+  items, blobs, orphans, orphan_bytes, swept?, problems, repaired?, newly_parked?, parked?
+The exit code of check is 0 if all is well, or was parked before; 1 if it found something,
+repaired or not; 2 if it could not look at everything.`
 )
 
 // profileJSON is the form of a part of a profile.
@@ -90,7 +93,7 @@ var commands = []command{
 	{"queue release", selection, "let held items go", itemJSON, parseQueue("release"), with(queueRelease), showChanged},
 	{"queue retry", selection, "try items now, other than held ones", itemJSON, parseQueue("retry"), with(queueRetry), showChanged},
 	{"queue drop", selection, "remove items; nobody is told", itemJSON, parseQueue("drop"), with(queueDrop), showChanged},
-	{"check", "", "compare all that is kept with itself; exit 1 if something is wrong", checkJSON, parseCheck, with(check), showCheck},
+	{"check", "", "compare all that is kept with itself, and repair it with -repair", checkJSON, parseCheck, with(check), showCheck},
 	{"profile", "cpu|heap|allocs|goroutine", "write where the time or memory of the server goes, for go tool pprof", profileJSON, parseProfile, with(profile), showProfile},
 }
 
@@ -301,10 +304,4 @@ func parseQueue(verb string) func(*flag.FlagSet) func(*input) (any, error) {
 			return args, nil
 		}
 	}
-}
-
-func parseCheck(fs *flag.FlagSet) func(*input) (any, error) {
-	var args checkArgs
-	fs.BoolVar(&args.Contents, "contents", false, "also read every message and compare its hash; takes long")
-	return func(in *input) (any, error) { return args, in.none() }
 }

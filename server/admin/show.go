@@ -203,18 +203,30 @@ func showCheck(w io.Writer) shower {
 	return says{w, func(raw json.RawMessage) (string, error) {
 		var r struct {
 			Finding
+			Progress *struct{ Blobs, Messages int } `json:"progress"`
 			Summary
 		}
 		if err := json.Unmarshal(raw, &r); err != nil {
 			return "", fmt.Errorf("bad answer: %w", err)
 		}
-		if r.What != "" {
-			return fmt.Sprintf("%s: %s: %s", plain(r.What), plain(r.Where), plain(r.Text)), nil
+		switch {
+		case r.State != "":
+			s := fmt.Sprintf("%s %s: %s: %s", plain(r.State), plain(r.What), plain(r.Where), plain(r.Text))
+			if r.Done != "" {
+				s += " [" + plain(r.Done) + "]"
+			}
+			return s, nil
+		case r.Progress != nil && r.Progress.Blobs > 0:
+			return fmt.Sprintf("... %d blobs read", r.Progress.Blobs), nil
+		case r.Progress != nil:
+			return fmt.Sprintf("... %d messages looked at", r.Progress.Messages), nil
+		case r.Problems == 0:
+			if r.Parked > 0 {
+				return r.Summary.text() + "\neverything else is as it should be", nil
+			}
+			return r.Summary.text() + "\neverything is as it should be", nil
 		}
-		if r.Problems == 0 {
-			return r.text() + "\neverything is as it should be", nil
-		}
-		return r.text(), nil
+		return r.Summary.text(), nil
 	}}
 }
 

@@ -44,6 +44,9 @@ var (
 	ErrVersion = errors.New("embedded: the directory has another layout")
 	// ErrNoHome means that a directory holds nothing of ours.
 	ErrNoHome = errors.New("embedded: nothing is kept there yet")
+	// ErrDamaged means that a file cannot be used as it is. The error says which, and
+	// what to do.
+	ErrDamaged = errors.New("embedded: damaged")
 	// ErrForeign means that a directory is in use for other things and open to
 	// other users. A private one (0700) would be taken.
 	ErrForeign = errors.New("embedded: the directory holds other things")
@@ -91,6 +94,7 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 	h = &Home{Dir: dir, o: o}
 	defer func() {
 		if err != nil {
+			err = h.explain(err)
 			h.Close()
 			h = nil
 		}
@@ -142,9 +146,6 @@ func (h *Home) Fill(c *server.Config) {
 		c.Logger = h.o.Logger
 	}
 }
-
-// Damage looks for damage in the database, page by page, and says what it found.
-func (h *Home) Damage(ctx context.Context) ([]string, error) { return h.db.Check(ctx) }
 
 // Secret returns what is kept under a name in the directory, for the owner's eyes
 // only. If there is nothing, it keeps what fresh returns; with a nil fresh it

@@ -36,7 +36,7 @@ func (e *damagedError) Error() string {
 }
 
 func (e *damagedError) Is(target error) bool {
-	return target == ErrDamaged || target == blob.ErrNotFound
+	return target == ErrDamaged || target == blob.ErrDamaged || target == blob.ErrNotFound
 }
 
 // report notes damage to what has no name.

@@ -1,0 +1,63 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/mailkeel/mailkeel/internal/sqldb"
+)
+
+// A DamageError says which file cannot be used as it is. It is ErrDamaged.
+type DamageError struct {
+	Dir, File string
+	Err       error // what is wrong
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("%v: %s: %v", ErrDamaged, filepath.Join(e.Dir, e.File), e.Err)
+}
+
+func (e *DamageError) Is(target error) bool { return target == ErrDamaged }
+func (e *DamageError) Unwrap() error        { return e.Err }
+
+// Damage looks for damage in the database, page by page, and says what it found.
+func (h *Home) Damage(ctx context.Context) ([]string, error) {
+	faults, err := h.db.Check(ctx)
+	return faults, h.explain(err)
+}
+
+// Reindex makes the indexes of the database again, which is all that can be done
+// about some of what Damage finds.
+func (h *Home) Reindex(ctx context.Context) error { return h.explain(h.db.Reindex(ctx)) }
+
+// explain names the file that is damaged.
+func (h *Home) explain(err error) error {
+	if errors.Is(err, sqldb.ErrDamaged) && !errors.Is(err, ErrDamaged) {
+		return &DamageError{h.Dir, "mail.db", err}
+	}
+	return err
+}
+
+// Hint is the Hint of an error of the parts of h.
+func (h *Home) Hint(err error) string { return Hint(h.explain(err)) }
+
+// Hint says how to come back from a DamageError, in commands, and nothing about
+// other errors.
+func Hint(err error) string {
+	var e *DamageError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return fmt.Sprintf(`%[1]s cannot be read as a database. What people wrote lies in packs/ and is not concerned.
+  Stop the server, and keep what is there:
+    cp -a %[2]s %[2]s.damaged
+  With a backup, take its database:
+    rm -f %[1]s-wal %[1]s-shm && cp BACKUP/%[3]s %[1]s
+  Without one, take over all rows that can be read:
+    sqlite3 %[1]s .recover | sqlite3 %[1]s.new
+    rm -f %[1]s-wal %[1]s-shm && mv %[1]s.new %[1]s
+  Then let the rows be compared with the contents, and start the server:
+    postoffice check -repair -deep -dir %[2]s`, filepath.Join(e.Dir, e.File), e.Dir, e.File)
+}
