@@ -120,10 +120,16 @@ func (d *Directory) Limit(ctx context.Context, id mailkeel.AccountID) (int64, er
 	return n, err
 }
 
-// update is Update of the database, after which nothing is remembered.
+// update is Update of the database, after which nothing is remembered. No other
+// runs beside: they are few, and what one looks up stays true until it ends.
 func (d *Directory) update(ctx context.Context, fn func(sqldb.Conn) error) error {
 	defer d.memory.forget()
-	return d.db.Update(ctx, fn)
+	return d.db.Update(ctx, func(c sqldb.Conn) error {
+		if err := sqldb.Lock(c, "accounts"); err != nil {
+			return err
+		}
+		return fn(c)
+	})
 }
 
 func (d *Directory) now() time.Time { return mailkeel.ClockOr(d.Clock).Now() }

@@ -1,6 +1,7 @@
 package sqlaccounts_test
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -14,10 +15,14 @@ import (
 	"github.com/mailkeel/mailkeel/internal/sqldb"
 )
 
-// subject opens the database at path.
-func subject(t *testing.T, path string, sole ...bool) accountstest.Subject {
+func sqlite(path string) func(context.Context) (sqldb.DB, error) {
+	return func(context.Context) (sqldb.DB, error) { return sqldb.OpenSQLite(path, sqldb.Options{}) }
+}
+
+// subject opens a database.
+func subject(t *testing.T, open func(context.Context) (sqldb.DB, error), sole ...bool) accountstest.Subject {
 	t.Helper()
-	db, err := sqldb.OpenSQLite(path, sqldb.Options{})
+	db, err := open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,19 +41,23 @@ func subject(t *testing.T, path string, sole ...bool) accountstest.Subject {
 			if err := db.Close(); err != nil {
 				t.Error(err)
 			}
-			return subject(t, path, sole...)
+			return subject(t, open, sole...)
 		},
 	}
 }
 
-func TestConformance(t *testing.T) { conform(t) }
+func TestConformance(t *testing.T) { conformance(t, inFile()) }
 
-func TestConformanceSole(t *testing.T) { conform(t, true) }
+func TestConformanceSole(t *testing.T) { conformance(t, inFile(true)) }
 
-func conform(t *testing.T, sole ...bool) {
-	open := func(t *testing.T) accountstest.Subject {
-		return subject(t, filepath.Join(t.TempDir(), "db"), sole...)
+// inFile makes Subjects over SQLite.
+func inFile(sole ...bool) func(*testing.T) accountstest.Subject {
+	return func(t *testing.T) accountstest.Subject {
+		return subject(t, sqlite(filepath.Join(t.TempDir(), "db")), sole...)
 	}
+}
+
+func conformance(t *testing.T, open func(*testing.T) accountstest.Subject) {
 	t.Run("Directory", func(t *testing.T) {
 		accountstest.Run(t, func(t *testing.T, f accountstest.Fixture) accountstest.Subject {
 			s := open(t)
@@ -100,7 +109,7 @@ func TestResolveAsksLittle(t *testing.T) {
 }
 
 func TestHashesAreRenewedAtLogin(t *testing.T) {
-	s := subject(t, filepath.Join(t.TempDir(), "db"))
+	s := subject(t, sqlite(filepath.Join(t.TempDir(), "db")))
 	d := s.Manager.(*sqlaccounts.Directory)
 	if err := d.PutDomain(t.Context(), accounts.Domain{Name: "example.org"}); err != nil {
 		t.Fatal(err)

@@ -9,10 +9,11 @@ import (
 // a gap instead.
 const maxPending = 1000
 
-type note struct{ topic, payload string }
+// A Note is what a Conn's Notify says.
+type Note struct{ Topic, Payload string }
 
-// hub carries notes between goroutines of one process.
-type hub struct {
+// A Hub carries notes between goroutines of one process. The zero value is ready.
+type Hub struct {
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
 	closed    bool
@@ -25,7 +26,8 @@ type listener struct {
 	gap     bool
 }
 
-func (h *hub) tell(notes []note) {
+// Tell tells those who Listen.
+func (h *Hub) Tell(notes ...Note) {
 	if len(notes) == 0 {
 		return
 	}
@@ -36,8 +38,8 @@ func (h *hub) tell(notes []note) {
 	}
 	for l := range h.listeners {
 		for _, n := range notes {
-			if n.topic == l.topic {
-				l.add(n.payload)
+			if n.Topic == l.topic {
+				l.add(n.Payload)
 			}
 		}
 	}
@@ -56,7 +58,8 @@ func (l *listener) add(payload string) {
 	}
 }
 
-func (h *hub) listen(ctx context.Context, topic string, fn func(string)) error {
+// Listen is that of a DB. It calls fn with an empty payload first.
+func (h *Hub) Listen(ctx context.Context, topic string, fn func(string)) error {
 	l := &listener{topic: topic, wake: make(chan struct{}, 1)}
 	h.mu.Lock()
 	if h.closed {
@@ -96,9 +99,29 @@ func (h *hub) listen(ctx context.Context, topic string, fn func(string)) error {
 	}
 }
 
-func (h *hub) close() {
+// Gap tells all who Listen, to whatever, that they may have missed something.
+func (h *Hub) Gap() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
+	for l := range h.listeners {
+		l.pending, l.gap = nil, true
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Close ends every Listen with ErrClosed.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
 	h.closed = true
 	for l := range h.listeners {
 		close(l.wake)

@@ -24,11 +24,12 @@ func NewInsert(head, tail string) *Insert {
 
 func places(n int) string { return "(" + strings.Repeat("?, ", n-1) + "?)" }
 
-// Exec inserts rows; args are their columns, one row after the other.
+// Exec inserts rows; args are their columns, one row after the other. It may do so
+// Later.
 func (s *Insert) Exec(c Conn, args []any) error {
 	for i, n := range sizes {
 		for n *= s.columns; len(args) >= n; args = args[n:] {
-			if err := c.Exec(s.texts[i], args[:n]...); err != nil {
+			if err := Later(c, s.texts[i], args[:n]...); err != nil {
 				return err
 			}
 		}

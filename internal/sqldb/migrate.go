@@ -15,8 +15,15 @@ import (
 // BLOB, INTEGER PRIMARY KEY AUTOINCREMENT, NOT NULL, DEFAULT, PRIMARY KEY,
 // UNIQUE, WITHOUT ROWID, and indexes, partial ones too.
 func Migrate(ctx context.Context, db DB, component string, steps ...string) error {
+	words := func(step string) string { return step }
+	if many, ok := db.(Many); ok {
+		words = many.Tables
+	}
 	return db.Update(ctx, func(c Conn) error {
-		err := c.Exec(`CREATE TABLE IF NOT EXISTS schema_version (component TEXT PRIMARY KEY, version INTEGER NOT NULL)`)
+		if err := Lock(c, "schema"); err != nil {
+			return err
+		}
+		err := c.Exec(words(`CREATE TABLE IF NOT EXISTS schema_version (component TEXT PRIMARY KEY, version INTEGER NOT NULL)`))
 		if err != nil {
 			return err
 		}
@@ -35,7 +42,7 @@ func Migrate(ctx context.Context, db DB, component string, steps ...string) erro
 			return nil
 		}
 		for i, step := range steps[version:] {
-			if err := c.Exec(step); err != nil {
+			if err := c.Exec(words(step)); err != nil {
 				return fmt.Errorf("sqldb: step %d of %s: %w", version+i+1, component, err)
 			}
 		}

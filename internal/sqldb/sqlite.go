@@ -49,7 +49,7 @@ type SQLite struct {
 	com     committer.Committer
 	writer  *writer
 	readers chan *conn // holds nil for one that is not open yet
-	hub     hub
+	hub     Hub
 	reserve reserve
 
 	mu      sync.Mutex
@@ -160,7 +160,7 @@ func (db *SQLite) update(ctx context.Context, wait func() error, fn func(Conn) e
 		return ErrClosed
 	}
 	if err == nil {
-		db.hub.tell(u.notes)
+		db.hub.Tell(u.notes...)
 	}
 	return err
 }
@@ -168,7 +168,7 @@ func (db *SQLite) update(ctx context.Context, wait func() error, fn func(Conn) e
 // An updateConn is a Conn of one Update.
 type updateConn struct {
 	w     *writer
-	notes []note
+	notes []Note
 }
 
 func (u *updateConn) Exec(q string, args ...any) error {
@@ -188,7 +188,7 @@ func (u *updateConn) Query(q string, row func(Row) error, args ...any) error {
 func (u *updateConn) Changes() int64 { return u.w.conn.Changes() }
 
 func (u *updateConn) Notify(topic, payload string) {
-	u.notes = append(u.notes, note{topic, payload})
+	u.notes = append(u.notes, Note{topic, payload})
 }
 
 func (db *SQLite) View(ctx context.Context, fn func(Conn) error) error {
@@ -241,7 +241,7 @@ type viewConn struct{ *conn }
 func (viewConn) Notify(string, string) {}
 
 func (db *SQLite) Listen(ctx context.Context, topic string, fn func(string)) error {
-	return db.hub.listen(ctx, topic, fn)
+	return db.hub.Listen(ctx, topic, fn)
 }
 
 // Waiting is how many Updates wait for a transaction to end.
@@ -275,7 +275,7 @@ func (db *SQLite) Close() error {
 	}
 	db.closed = true
 	db.mu.Unlock()
-	db.hub.close()
+	db.hub.Close()
 	db.com.Close()
 	db.views.Wait()
 	var err error

@@ -13,6 +13,9 @@ import (
 func (b *Backend) Lease(ctx context.Context, w queue.Want) (l queue.Lease, err error) {
 	err = b.update(ctx, func(t *tx) error {
 		l = newLease(&w)
+		if t.many {
+			return t.leaseMany(&w, &l)
+		}
 		for {
 			route, next, ok, err := t.first(w.Skip)
 			if err != nil || !ok {
@@ -50,7 +53,7 @@ func (t *tx) first(skip []string) (route string, next int64, ok bool, err error)
 func (t *tx) leaseRoute(route string, w *queue.Want, l *queue.Lease) (damaged bool, err error) {
 	var ns []int64
 	broken := map[int64]string{}
-	err = t.Query(`SELECT `+itemColumns+` FROM item WHERE route = ? AND held = 0 AND next <= ? ORDER BY next, due, id LIMIT `+strconv.Itoa(max(w.Max, 0)), func(r sqldb.Row) error {
+	err = t.Query(`SELECT `+itemColumns+` FROM item WHERE route = ? AND held = 0 AND next <= ? ORDER BY next, due, id LIMIT `+strconv.Itoa(max(w.Max, 0))+t.locking(` FOR UPDATE SKIP LOCKED`), func(r sqldb.Row) error {
 		n, it, err := readItem(r)
 		if err != nil {
 			broken[n] = err.Error()
@@ -71,7 +74,7 @@ func (t *tx) leaseRoute(route string, w *queue.Want, l *queue.Lease) (damaged bo
 	t.h.touch(route)
 	lease, until := leaseNumber(l.ID), micro(l.Until)
 	err = sqldb.In(ns, func(n int64) any { return n }, func(places string, args []any) error {
-		return t.Exec(`UPDATE item SET lease = ?, until = ?, next = CASE WHEN due > ? THEN due ELSE ? END, attempts = attempts + 1 WHERE n IN `+places,
+		return sqldb.Later(t.Conn, `UPDATE item SET lease = ?, until = ?, next = CASE WHEN due > ? THEN due ELSE ? END, attempts = attempts + 1 WHERE n IN `+places,
 			append([]any{lease, until, until, until}, args...)...)
 	})
 	return len(broken) > 0, err

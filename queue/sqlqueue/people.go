@@ -94,7 +94,7 @@ func (b *Backend) Change(ctx context.Context, now time.Time, id string, fn func(
 		var it queue.Item
 		var n, until int64
 		var bad error
-		err := t.Query(`SELECT `+itemColumns+`, until FROM item WHERE id = ?`, func(r sqldb.Row) error {
+		err := t.Query(`SELECT `+itemColumns+`, until FROM item WHERE id = ?`+t.locking(` FOR UPDATE`), func(r sqldb.Row) error {
 			n, it, bad = readItem(r)
 			until = r.Int(10)
 			return nil
@@ -130,7 +130,7 @@ func (b *Backend) Remove(ctx context.Context, now time.Time, ids ...string) (rem
 		}
 		free := map[string]place{}
 		err := sqldb.In(ids, func(id string) any { return id }, func(places string, args []any) error {
-			return t.Query(`SELECT n, id, route FROM item WHERE until <= ? AND id IN `+places, func(r sqldb.Row) error {
+			return t.Query(`SELECT n, id, route FROM item WHERE until <= ? AND id IN `+places+t.locking(` ORDER BY n FOR UPDATE`), func(r sqldb.Row) error {
 				free[r.Text(1)] = place{r.Int(0), r.Text(2)}
 				return nil
 			}, append([]any{micro(now)}, args...)...)

@@ -28,7 +28,7 @@ func (b *Backend) Settle(ctx context.Context, id string, s queue.Settlement) err
 			return err
 		}
 		ours := map[string]place{}
-		err := t.Query(`SELECT n, id, route FROM item WHERE lease = ?`, func(r sqldb.Row) error {
+		err := t.Query(`SELECT n, id, route FROM item WHERE lease = ?`+t.locking(` ORDER BY n FOR UPDATE`), func(r sqldb.Row) error {
 			ours[r.Text(1)] = place{r.Int(0), r.Text(2)}
 			return nil
 		}, lease)
@@ -69,7 +69,7 @@ func (b *Backend) Settle(ctx context.Context, id string, s queue.Settlement) err
 			delete(ours, r.ID)
 		}
 		if len(ours) > 0 {
-			err := t.Exec(`UPDATE item SET lease = NULL, until = 0, next = due WHERE lease = ?`, lease)
+			err := sqldb.Later(t.Conn, `UPDATE item SET lease = NULL, until = 0, next = due WHERE lease = ?`, lease)
 			if err != nil {
 				return err
 			}
@@ -101,18 +101,18 @@ func (t *tx) end(ids []string, ns []int64, now time.Time) error {
 	for _, id := range ids {
 		args = append(args, id, micro(now))
 	}
-	if err := putEnded.Exec(t, args); err != nil {
+	if err := putEnded.Exec(t.Conn, args); err != nil {
 		return err
 	}
 	return sqldb.In(ns, func(n int64) any { return n }, func(places string, args []any) error {
-		return t.Exec(`DELETE FROM item WHERE n IN `+places, args...)
+		return sqldb.Later(t.Conn, `DELETE FROM item WHERE n IN `+places, args...)
 	})
 }
 
 func (t *tx) retry(r queue.Retry, ns []int64) error {
 	due := micro(r.Due)
 	return sqldb.In(ns, func(n int64) any { return n }, func(places string, args []any) error {
-		return t.Exec(`UPDATE item SET due = ?, next = ?, lease = NULL, until = 0, last = ?, delayed = ?,
+		return sqldb.Later(t.Conn, `UPDATE item SET due = ?, next = ?, lease = NULL, until = 0, last = ?, delayed = ?,
 			held = CASE WHEN ? = 1 THEN 1 ELSE held END WHERE n IN `+places,
 			append([]any{due, due, []byte(r.Last), r.DelayNotified, r.Hold}, args...)...)
 	})
@@ -120,6 +120,6 @@ func (t *tx) retry(r queue.Retry, ns []int64) error {
 
 // forget drops some of the IDs that need not be remembered any more.
 func (t *tx) forget(now time.Time) error {
-	return t.Exec(`DELETE FROM ended WHERE id IN (SELECT id FROM ended WHERE at <= ? ORDER BY at LIMIT 1000)`,
+	return sqldb.Later(t.Conn, `DELETE FROM ended WHERE id IN (SELECT id FROM ended WHERE at <= ? ORDER BY at LIMIT 1000`+t.locking(` FOR UPDATE SKIP LOCKED`)+`)`,
 		micro(now.Add(-queue.Remember)))
 }

@@ -21,6 +21,11 @@
 //
 // With a database that has one writer, new items are held back until the commit
 // that several calls share, to be inserted by few statements.
+//
+// With a database that many processes write to, such as PostgreSQL, the table route
+// is not used: all who put items of one route would wait for each other to write
+// its row. Lease finds a route in an index of due times, and passes over rows that
+// another call is taking.
 package sqlqueue
 
 import (
@@ -42,6 +47,7 @@ type Backend struct {
 	// shared is what all calls of this process hold back together; nil if the
 	// database has more than one writer.
 	shared *held
+	many   bool          // calls run side by side, and so lock what they change
 	ends   atomic.Uint64 // calls that ended items, to clean up now and then
 }
 
@@ -63,13 +69,19 @@ func New(ctx context.Context, db sqldb.DB) (*Backend, error) {
 	if one, ok := db.(sqldb.Buffering); ok {
 		b.shared = one.Buffer("queue", &held{}).(*held)
 	}
+	if _, b.many = db.(sqldb.Many); b.many {
+		if err := sqldb.Migrate(ctx, db, "queue-many", manySchema...); err != nil {
+			return nil, err
+		}
+	}
 	return b, nil
 }
 
 // tx is one transaction that writes.
 type tx struct {
 	sqldb.Conn
-	h *held
+	h    *held
+	many bool
 }
 
 func (t *tx) flush() error { return t.h.Flush(t.Conn) }
@@ -81,11 +93,14 @@ func (b *Backend) update(ctx context.Context, fn func(*tx) error) error {
 func (b *Backend) updateAfter(ctx context.Context, wait func() error, fn func(*tx) error) error {
 	return sqldb.UpdateAfter(ctx, b.db, wait, func(c sqldb.Conn) error {
 		if b.shared != nil {
-			return fn(&tx{c, b.shared})
+			return fn(&tx{c, b.shared, false})
 		}
-		t := &tx{c, &held{}}
+		t := &tx{c, &held{}, b.many}
 		if err := fn(t); err != nil {
 			return err
+		}
+		if b.many {
+			return t.h.flushItems(c)
 		}
 		return t.flush()
 	})
@@ -131,6 +146,9 @@ func (t *tx) put(rows []row) (fresh []row, err error) {
 func (t *tx) known(rows []row) (map[string]bool, error) {
 	known := map[string]bool{}
 	ended := map[string]int64{}
+	if err := t.lockNew(rows); err != nil {
+		return nil, err
+	}
 	err := sqldb.In(rows, func(r row) any { return r.id }, func(places string, args []any) error {
 		err := t.Query(`SELECT id FROM item WHERE id IN `+places, func(r sqldb.Row) error {
 			known[r.Text(0)] = true
@@ -152,7 +170,8 @@ func (t *tx) known(rows []row) (map[string]bool, error) {
 	return known, err
 }
 
-// PutLeased wakes nobody if it leases all that it stored.
+// PutLeased wakes nobody if it leases all that it stored, and no other process uses
+// the queue.
 func (b *Backend) PutLeased(ctx context.Context, w queue.Want, items ...queue.Item) ([]queue.Lease, error) {
 	return b.PutAfter(ctx, nil, &w, items...)
 }
@@ -160,6 +179,9 @@ func (b *Backend) PutLeased(ctx context.Context, w queue.Want, items ...queue.It
 func (b *Backend) putLeased(ctx context.Context, wait func() error, w *queue.Want, items []queue.Item, rows []row) (ls []queue.Lease, err error) {
 	err = b.updateAfter(ctx, wait, func(t *tx) error {
 		ls = nil
+		if t.many {
+			t.wake() // for when the leases run out
+		}
 		known, err := t.known(rows)
 		if err != nil {
 			return err

@@ -139,6 +139,15 @@ func (d *messageReader) read(r sqldb.Row) store.Message {
 	return m
 }
 
+const accountColumns = `num, modseq, horizon, uidvalidity, mailboxes, messages, bytes, deleted`
+
+func readAccount(r sqldb.Row, id store.AccountID) *heldAccount {
+	return &heldAccount{num: r.Int(0), row: store.Account{
+		ID: id, ModSeq: store.ModSeq(r.Int(1)), Horizon: store.ModSeq(r.Int(2)), LastUIDValidity: uint32(r.Int(3)),
+		Mailboxes: int(r.Int(4)), Messages: int(r.Int(5)), Bytes: r.Int(6), Deleted: r.Int(7) != 0,
+	}}
+}
+
 const boxColumns = `b.id, a.id, b.name, b.role, b.uidvalidity, b.uidnext, b.created, b.modseq, b.subscribed, b.deleted, b.messages, b.unseen, b.marked, b.bytes`
 
 func readBox(r sqldb.Row) store.Mailbox {

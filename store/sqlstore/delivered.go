@@ -93,7 +93,7 @@ func (t *tx) Expire(now time.Time, max int) (n int, err error) {
 		if n >= max {
 			break
 		}
-		if err := t.c.Exec(q+strconv.Itoa(max-n)+`)`, now.Unix()); err != nil {
+		if err := t.c.Exec(q+strconv.Itoa(max-n)+t.skipLocked()+`)`, now.Unix()); err != nil {
 			return n, err
 		}
 		n += int(t.c.Changes())

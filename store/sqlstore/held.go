@@ -275,7 +275,7 @@ func (h *held) flushCounters(c sqldb.Conn) error {
 		}
 		a.dirty = false
 		r := &a.row
-		err := c.Exec(`UPDATE account SET modseq = ?, horizon = ?, uidvalidity = ?, mailboxes = ?, messages = ?, bytes = ?, deleted = ? WHERE num = ?`,
+		err := sqldb.Later(c, `UPDATE account SET modseq = ?, horizon = ?, uidvalidity = ?, mailboxes = ?, messages = ?, bytes = ?, deleted = ? WHERE num = ?`,
 			int64(r.ModSeq), int64(r.Horizon), r.LastUIDValidity, r.Mailboxes, r.Messages, r.Bytes, r.Deleted, a.num)
 		if err != nil {
 			return err
@@ -295,13 +295,20 @@ func (h *held) flushCounters(c sqldb.Conn) error {
 }
 
 func updateBox(c sqldb.Conn, m *store.Mailbox) error {
-	return c.Exec(`UPDATE mailbox SET name = ?, role = ?, uidvalidity = ?, uidnext = ?, created = ?, modseq = ?,
+	return sqldb.Later(c, `UPDATE mailbox SET name = ?, role = ?, uidvalidity = ?, uidnext = ?, created = ?, modseq = ?,
 		subscribed = ?, deleted = ?, messages = ?, unseen = ?, marked = ?, bytes = ? WHERE id = ?`,
 		m.Name, m.Role, m.UIDValidity, int64(m.UIDNext), int64(m.Created), int64(m.ModSeq),
 		m.Subscribed, m.Deleted, m.Messages, m.Unseen, m.Marked, m.Bytes, int64(m.ID))
 }
 
 // newID returns the ID of a new message.
+func (t *tx) newID() (store.MessageID, error) {
+	if t.many != nil {
+		return t.many.newID(t.c)
+	}
+	return t.h.newID(t.c)
+}
+
 func (h *held) newID(c sqldb.Conn) (store.MessageID, error) {
 	if h.nextID == h.lastID {
 		err := c.Query(`UPDATE counter SET next = next + ? WHERE name = 'message' RETURNING next`, func(r sqldb.Row) error {

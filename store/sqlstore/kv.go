@@ -29,6 +29,7 @@ type KV struct {
 	Clock mailkeel.Clock // nil means real time
 
 	db      sqldb.DB
+	skip    string // what leaves rows alone that others change
 	updates atomic.Uint64
 }
 
@@ -39,7 +40,11 @@ func NewKV(ctx context.Context, db sqldb.DB) (*KV, error) {
 	if err := sqldb.Migrate(ctx, db, "kv", kvSchema...); err != nil {
 		return nil, err
 	}
-	return &KV{db: db}, nil
+	kv := &KV{db: db}
+	if _, ok := db.(sqldb.Many); ok {
+		kv.skip = ` FOR UPDATE SKIP LOCKED`
+	}
+	return kv, nil
 }
 
 func (kv *KV) Update(ctx context.Context, key string, ttl time.Duration, fn func([]byte) ([]byte, error)) error {
@@ -50,6 +55,9 @@ func (kv *KV) Update(ctx context.Context, key string, ttl time.Duration, fn func
 		k = []byte{}
 	}
 	return kv.db.Update(ctx, func(c sqldb.Conn) error {
+		if err := sqldb.Lock(c, "kv "+key); err != nil {
+			return err
+		}
 		var old []byte
 		err := c.Query(`SELECT value FROM kv WHERE key = ? AND expires > ?`, func(r sqldb.Row) error {
 			old = r.Bytes(0)
@@ -63,14 +71,14 @@ func (kv *KV) Update(ctx context.Context, key string, ttl time.Duration, fn func
 			return err
 		}
 		if data == nil {
-			err = c.Exec(`DELETE FROM kv WHERE key = ?`, k)
+			err = sqldb.Later(c, `DELETE FROM kv WHERE key = ?`, k)
 		} else {
-			err = c.Exec(`INSERT INTO kv (key, value, expires) VALUES (?, ?, ?)
+			err = sqldb.Later(c, `INSERT INTO kv (key, value, expires) VALUES (?, ?, ?)
 				ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires`, k, data, now.Add(ttl).UnixNano())
 		}
 		if err != nil || !clean {
 			return err
 		}
-		return c.Exec(`DELETE FROM kv WHERE key IN (SELECT key FROM kv WHERE expires <= ? ORDER BY expires LIMIT 64)`, now.UnixNano())
+		return sqldb.Later(c, `DELETE FROM kv WHERE key IN (SELECT key FROM kv WHERE expires <= ? ORDER BY expires LIMIT 64`+kv.skip+`)`, now.UnixNano())
 	})
 }

@@ -183,7 +183,7 @@ func (t *tx) PutMessages(ms []store.Message) error {
 			return err
 		}
 		if m.ID == 0 {
-			if m.ID, err = t.h.newID(t.c); err != nil {
+			if m.ID, err = t.newID(); err != nil {
 				return err
 			}
 		}

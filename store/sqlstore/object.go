@@ -68,9 +68,9 @@ func objectQuery(acct int64, q store.ObjectQuery, from string) (string, []any) {
 		query += ` AND modseq > ?`
 		args = append(args, int64(q.After))
 		if q.Kind == "" {
-			// Little has changed, as a rule. The sign keeps the planner from
+			// Little has changed, as a rule. The expression keeps the planner from
 			// walking through all that there is.
-			return query + ` AND (+kind, id) ` + from + ` (?, ?) ORDER BY +kind, id LIMIT ` + readObjectsText, args
+			return query + ` AND (kind || '', id) ` + from + ` (?, ?) ORDER BY kind || '', id LIMIT ` + readObjectsText, args
 		}
 	}
 	return query + ` AND (kind, id) ` + from + ` (?, ?) ORDER BY kind, id LIMIT ` + readObjectsText, args
@@ -88,7 +88,7 @@ func (t *tx) PutObject(o store.Object) error {
 	if o.Blob != "" {
 		ref = packRef(o.Blob)
 	}
-	return t.c.Exec(`INSERT INTO object (acct, kind, id, modseq, deleted, blob, data) VALUES (?, ?, ?, ?, ?, ?, ?)
+	return sqldb.Later(t.c, `INSERT INTO object (acct, kind, id, modseq, deleted, blob, data) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (acct, kind, id) DO UPDATE SET modseq = excluded.modseq, deleted = excluded.deleted,
 		blob = excluded.blob, data = excluded.data`,
 		a.num, o.Kind, o.ID, int64(o.ModSeq), o.Deleted, ref, o.Data)

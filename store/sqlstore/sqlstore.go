@@ -33,6 +33,12 @@
 // back until the commit that several of them share, and the counters of accounts
 // and mailboxes are remembered from one transaction to the next. Fifty deliveries
 // to one mailbox then cost one statement for its counters instead of two hundred.
+//
+// With a database that many processes write to, such as PostgreSQL, a transaction
+// stands alone: it locks the rows of its accounts before it reads what belongs to
+// them, remembers nothing from one to the next, and writes what it held back in one
+// round trip with its commit. Message IDs come from a sequence, a thousand at a time
+// for each process.
 package sqlstore
 
 import (
@@ -51,6 +57,8 @@ type Backend struct {
 	// shared is what all Updates of this process hold back together; nil if
 	// the database has more than one writer.
 	shared *held
+	// many is set if Updates run side by side, and so lock what they change.
+	many *many
 }
 
 var (
@@ -70,6 +78,12 @@ func New(ctx context.Context, db sqldb.DB) (*Backend, error) {
 	if one, ok := db.(sqldb.Buffering); ok {
 		b.shared = one.Buffer("store", newHeld()).(*held)
 	}
+	if _, ok := db.(sqldb.Many); ok {
+		if err := sqldb.Migrate(ctx, db, "store-many", manySchema...); err != nil {
+			return nil, err
+		}
+		b.many = &many{}
+	}
 	return b, nil
 }
 
@@ -84,7 +98,7 @@ func (b *Backend) UpdateAfter(ctx context.Context, wait func() error, fn func(st
 		if b.shared != nil {
 			return fn(&tx{c: c, h: b.shared})
 		}
-		t := &tx{c: c, h: newHeld()}
+		t := &tx{c: c, h: newHeld(), many: b.many}
 		if err := fn(t); err != nil {
 			return err
 		}

@@ -11,8 +11,9 @@ import (
 // tx reads what was flushed. In an Update, what reads tables that may be held back
 // flushes first.
 type tx struct {
-	c sqldb.Conn
-	h *held // nil in a View
+	c    sqldb.Conn
+	h    *held // nil in a View
+	many *many // nil if there is one writer
 }
 
 var _ store.Tx = (*tx)(nil)
@@ -42,11 +43,8 @@ func (t *tx) account(id store.AccountID) (a *heldAccount, err error) {
 			return a, nil
 		}
 	}
-	err = t.c.Query(`SELECT num, modseq, horizon, uidvalidity, mailboxes, messages, bytes, deleted FROM account WHERE id = ?`, func(r sqldb.Row) error {
-		a = &heldAccount{num: r.Int(0), row: store.Account{
-			ID: id, ModSeq: store.ModSeq(r.Int(1)), Horizon: store.ModSeq(r.Int(2)), LastUIDValidity: uint32(r.Int(3)),
-			Mailboxes: int(r.Int(4)), Messages: int(r.Int(5)), Bytes: r.Int(6), Deleted: r.Int(7) != 0,
-		}}
+	err = t.c.Query(`SELECT `+accountColumns+` FROM account WHERE id = ?`, func(r sqldb.Row) error {
+		a = readAccount(r, id)
 		return nil
 	}, string(id))
 	if err == nil && a != nil && t.h != nil {
@@ -62,19 +60,28 @@ func (t *tx) madeAccount(id store.AccountID) (*heldAccount, error) {
 		return a, err
 	}
 	err = t.c.Query(`INSERT INTO account (id, modseq, horizon, uidvalidity, mailboxes, messages, bytes, deleted)
-		VALUES (?, 0, 0, 0, 0, 0, 0, 0) RETURNING num`, func(r sqldb.Row) error {
+		VALUES (?, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT (id) DO NOTHING RETURNING num`, func(r sqldb.Row) error {
 		a = &heldAccount{num: r.Int(0), row: store.Account{ID: id}}
 		return nil
 	}, string(id))
-	if err == nil {
-		t.h.accounts[id] = a
+	if err != nil {
+		return nil, err
 	}
-	return a, err
+	if a == nil { // another process was faster
+		return t.account(id)
+	}
+	t.h.accounts[id] = a
+	return a, nil
 }
 
-// Accounts needs no lock: there is one writer.
+// Accounts needs no lock if there is one writer.
 func (t *tx) Accounts(ids ...store.AccountID) ([]store.Account, error) {
 	out := make([]store.Account, len(ids))
+	if t.h != nil && t.many != nil {
+		if err := t.lock(ids); err != nil {
+			return nil, err
+		}
+	}
 	for i, id := range ids {
 		a, err := t.account(id)
 		if err != nil {
