@@ -259,7 +259,7 @@ func TestPlans(t *testing.T) {
 		"WHERE id = ? AND acct":   "message_id",
 		"FROM placed WHERE expir": "placed_expires",
 		"FROM thread WHERE expir": "thread_expires",
-		"(kind || '', id)":             "object_changed",
+		"(kind || '', id)":        "object_changed",
 	}
 	err := db.View(t.Context(), func(conn sqldb.Conn) error {
 		for _, q := range texts {
