@@ -23,6 +23,7 @@ type conn struct {
 	g       *guard.Conn
 	w       *wire
 	trusted bool
+	logger  *slog.Logger // with the address
 	rdns    string
 	tls     *tls.ConnectionState
 	with    string // how TLS was done, for the Received field
@@ -43,6 +44,7 @@ type conn struct {
 func (s *Server) handle(g *guard.Conn) {
 	c := &conn{s: s, g: g, trusted: in(g.Addr().Addr(), s.Trusted)}
 	c.origin = mailkeel.Origin{Addr: g.Addr(), Time: s.now()}
+	c.logger = c.newLog()
 	c.w = &wire{c: c, top: g}
 	if t := g.TLS(); t != nil {
 		c.w.top = t
@@ -133,7 +135,9 @@ func (c *conn) reverse() (name string) {
 	return word(strings.TrimSuffix(c.s.Reverse(ctx, c.origin.Addr.Addr()), "."), 253)
 }
 
-func (c *conn) log() *slog.Logger {
+func (c *conn) log() *slog.Logger { return c.logger }
+
+func (c *conn) newLog() *slog.Logger {
 	if c.s.Logger == nil {
 		return c.s.log()
 	}

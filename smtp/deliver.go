@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -66,29 +67,35 @@ func (c *content) with(fields []byte) *content {
 
 // finish asks the filters and delivers.
 func (tx *transaction) finish(sp *spooled) ([]mailkeel.Result, error) {
-	c, s := tx.c, tx.c.s
 	body := &content{sp, slices.Concat(tx.verdict.Prefix, tx.received())}
 	v := tx.judge(filter.Message, nil, body)
-	log := c.log()
-	if s.Logger != nil {
-		log = log.With("id", tx.env.ID, "from", tx.env.From, "to", tx.to(), "rcpts", len(tx.env.Rcpts), "bytes", sp.size)
-		if tx.verdict.Why != "" {
-			log = log.With("why", tx.verdict.Why)
-		}
-	}
 	if v.Refuse != nil {
-		log.Info("smtp: message refused", "err", v.Refuse)
+		tx.tell("smtp: message refused", sp.size, slog.Any("err", v.Refuse))
 		return nil, v.Refuse
 	}
 	if tx.verdict.Discard {
-		log.Info("smtp: message discarded")
+		tx.tell("smtp: message discarded", sp.size)
 		return nil, nil
 	}
 	body = body.with(slices.Concat(tx.results(), v.Prefix))
 
-	results := tx.distribute(v, body, log)
-	log.Info("smtp: message received")
+	results := tx.distribute(v, body)
+	tx.tell("smtp: message received", sp.size)
 	return results, nil
+}
+
+// tell logs what became of the message, in one line.
+func (tx *transaction) tell(what string, size int64, more ...slog.Attr) {
+	if tx.c.s.Logger == nil {
+		return
+	}
+	var room [8]slog.Attr
+	attrs := append(room[:0], slog.String("id", tx.env.ID), slog.String("from", tx.env.From), slog.Any("to", tx.to()),
+		slog.Int("rcpts", len(tx.env.Rcpts)), slog.Int64("bytes", size))
+	if tx.verdict.Why != "" {
+		attrs = append(attrs, slog.String("why", tx.verdict.Why))
+	}
+	tx.c.log().LogAttrs(context.Background(), slog.LevelInfo, what, append(attrs, more...)...)
 }
 
 // to is who gets the message, for the log: the first of them.

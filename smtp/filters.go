@@ -44,7 +44,10 @@ func (c *conn) connected() *mailkeel.Error {
 // recipient counts once that was accepted, and the rest at once.
 func (tx *transaction) judge(stage filter.Stage, rcpt *mailkeel.Recipient, content mailkeel.Content) filter.Verdict {
 	c := tx.c
-	if c.chain == nil {
+	if c.chain == nil || !c.chain.Asks(stage) {
+		if stage != filter.Rcpt {
+			tx.verdict.Refuse = nil
+		}
 		return filter.Verdict{}
 	}
 	ctx, cancel := c.context()
@@ -82,7 +85,7 @@ func (tx *transaction) seen(rcpt *mailkeel.Recipient, content mailkeel.Content) 
 
 // done tells the filters how the transaction ended, once.
 func (tx *transaction) done(results []mailkeel.Result) {
-	if tx == nil || tx.over || tx.c.chain == nil {
+	if tx == nil || tx.over || tx.c.chain == nil || !tx.c.chain.AsksDone() {
 		return
 	}
 	tx.over = true

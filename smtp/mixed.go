@@ -2,7 +2,6 @@ package smtp
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 
 	"github.com/mailkeel/mailkeel"
@@ -21,7 +20,7 @@ type Taker interface {
 
 // distribute delivers to those for whom v lets it pass, and returns a result for each
 // recipient.
-func (tx *transaction) distribute(v filter.Verdict, body *content, log *slog.Logger) []mailkeel.Result {
+func (tx *transaction) distribute(v filter.Verdict, body *content) []mailkeel.Result {
 	s, env := tx.c.s, tx.env
 	env.Rcpts = slices.Clone(env.Rcpts)
 	results := make([]mailkeel.Result, len(env.Rcpts))
@@ -78,14 +77,14 @@ func (tx *transaction) distribute(v filter.Verdict, body *content, log *slog.Log
 		// Nobody writes a bounce: what a filter refuses for some is dropped.
 		for _, i := range failed {
 			if v.Rcpts[i].Refuse != nil {
-				log.Warn("smtp: dropped for one recipient", "rcpt", env.Rcpts[i].Addr, "err", results[i].Err)
+				tx.c.log().Warn("smtp: dropped for one recipient", "id", env.ID, "from", env.From, "rcpt", env.Rcpts[i].Addr, "err", results[i].Err)
 				results[i].Err = nil
 			}
 		}
 	}
 	for i, r := range results {
 		if r.Err != nil {
-			log.Warn("smtp: not delivered", "rcpt", env.Rcpts[i].Addr, "err", r.Err)
+			tx.c.log().Warn("smtp: not delivered", "id", env.ID, "from", env.From, "rcpt", env.Rcpts[i].Addr, "err", r.Err)
 		}
 	}
 	return results

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"strings"
@@ -10,38 +11,33 @@ import (
 // it, because tools know that.
 func (tx *transaction) received() []byte {
 	c, o := tx.c, tx.env.Origin
-	var b strings.Builder
-	b.WriteString("Received: from " + o.Hello + " (")
+	b := make([]byte, 0, 512)
+	b = append(append(append(b, "Received: from "...), o.Hello...), " ("...)
 	if a := o.Addr.Addr(); a.IsValid() {
-		name := c.rdns
-		if name == "" {
-			name = "unknown"
-		}
-		b.WriteString(name + " [")
+		b = append(append(b, cmp.Or(c.rdns, "unknown")...), " ["...)
 		if a.Is6() {
-			b.WriteString("IPv6:")
+			b = append(b, "IPv6:"...)
 		}
-		b.WriteString(a.WithZone("").String() + "]")
+		b = append(a.WithZone("").AppendTo(b), ']')
 	} else {
-		b.WriteString("local")
+		b = append(b, "local"...)
 	}
-	b.WriteString(")\r\n")
+	b = append(b, ")\r\n"...)
 	if c.with != "" {
-		b.WriteString("\t(using " + c.with + ")\r\n")
+		b = append(append(append(b, "\t(using "...), c.with...), ")\r\n"...)
 	}
-	product, with := c.s.Product, tx.with
-	if product == "" {
-		product = "mailkeel"
-	}
+	with := tx.with
 	if tx.env.UTF8 { // RFC 6531, 4.3
 		with = "UTF8" + strings.TrimPrefix(with, "E")
 	}
-	fmt.Fprintf(&b, "\tby %s (%s) with %s id %s", c.s.Hostname, product, with, tx.env.ID)
-	if len(tx.given) == 1 {
-		b.WriteString("\r\n\tfor <" + tx.first + ">")
+	for _, part := range [...]string{"\tby ", c.s.Hostname, " (", cmp.Or(c.s.Product, "mailkeel"), ") with ", with, " id ", tx.env.ID} {
+		b = append(b, part...)
 	}
-	b.WriteString("; " + o.Time.Format("Mon, 2 Jan 2006 15:04:05 -0700 (MST)") + "\r\n")
-	return []byte(b.String())
+	if len(tx.given) == 1 {
+		b = append(append(append(b, "\r\n\tfor <"...), tx.first...), '>')
+	}
+	b = o.Time.AppendFormat(append(b, "; "...), "Mon, 2 Jan 2006 15:04:05 -0700 (MST)")
+	return append(b, "\r\n"...)
 }
 
 // tlsWords say how a connection is encrypted.

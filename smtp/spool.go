@@ -195,11 +195,11 @@ func (s *spool) field(line []byte) bool {
 		s.inHeader = false
 	case !ok:
 		s.noHeader = true // but some readers go on as if nothing was, and so do we
-	case strings.EqualFold(name, "Received"):
+	case is(name, "Received"):
 		if s.received++; s.received >= s.hops {
 			s.refuse(554, [3]int{5, 4, 6}, "mail loop: too many hops")
 		}
-	case strings.EqualFold(name, "Authentication-Results"):
+	case is(name, "Authentication-Results"):
 		s.held = append([]byte(nil), line...)
 		s.judge(false)
 		return false
@@ -208,18 +208,23 @@ func (s *spool) field(line []byte) bool {
 }
 
 // fieldName is what stands before the colon (RFC 5322, 2.2, and 4.5 for spaces).
-func fieldName(line []byte) (string, bool) {
+func fieldName(line []byte) ([]byte, bool) {
 	i := bytes.IndexByte(line, ':')
 	if i < 1 {
-		return "", false
+		return nil, false
 	}
 	name := bytes.TrimRight(line[:i], " \t")
 	for _, b := range name {
 		if b <= ' ' || b >= 0x7f {
-			return "", false
+			return nil, false
 		}
 	}
-	return string(name), len(name) > 0
+	return name, len(name) > 0
+}
+
+// is reports whether a field has a name, whatever the case of its letters.
+func is(field []byte, name string) bool {
+	return len(field) == len(name) && strings.EqualFold(string(field), name)
 }
 
 // maxHeld is how much of an Authentication-Results field is looked at; one that

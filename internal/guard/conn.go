@@ -44,6 +44,7 @@ type Conn struct {
 	out  *[]byte    // waits to be sent; nil if nothing does
 	werr error
 	mute bool
+	wset time.Time // when the deadline of writing was set
 }
 
 var _ net.Conn = (*Conn)(nil)
@@ -298,7 +299,11 @@ func (c *Conn) send(p []byte) (int, error) {
 	if d == 0 {
 		d = 5 * time.Minute
 	}
-	c.raw.SetWriteDeadline(time.Now().Add(d))
+	// A bit early does no harm, and most replies need not move the timer.
+	if now := time.Now(); now.Sub(c.wset) > d/64 {
+		c.raw.SetWriteDeadline(now.Add(d))
+		c.wset = now
+	}
 	n, err := c.raw.Write(p)
 	c.werr = err
 	return n, err
