@@ -3,8 +3,10 @@ package smtp
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/mailkeel/mailkeel/store/blob"
@@ -60,6 +62,27 @@ func spoolOf(in string, n int, loose bool) (string, *spool) {
 	}
 	sp.end()
 	return k.String(), sp
+}
+
+// fullDisk is a blob.Writer without room.
+type fullDisk struct{ keeper }
+
+func (*fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestAFailedWriteIsNoFaultOfTheContent cuts a message into pieces of any length: the
+// client hears that it may try again, wherever the write failed.
+func TestAFailedWriteIsNoFaultOfTheContent(t *testing.T) {
+	const in = "A: b\r\n\r\nc\r\n"
+	for n := 1; n <= len(in); n++ {
+		sp := &spool{max: 1 << 20, line: 200, header: 500, hops: 5, inHeader: true, w: &fullDisk{}}
+		for p := []byte(in); len(p) > 0; p = p[min(n, len(p)):] {
+			sp.Write(p[:min(n, len(p))])
+		}
+		sp.end()
+		if sp.bad != nil || !errors.Is(sp.err, syscall.ENOSPC) {
+			t.Errorf("pieces of %d: %v, %v", n, sp.bad, sp.err)
+		}
+	}
 }
 
 func FuzzContent(f *testing.F) {

@@ -301,7 +301,7 @@ func (s *spool) put(p []byte) {
 
 // end is called when all has come.
 func (s *spool) end() {
-	if s.cr {
+	if s.cr && s.err == nil { // else what came next was not looked at
 		s.refuse(550, [3]int{5, 6, 0}, "message contains a bare CR")
 	}
 	if len(s.part) > 0 && s.field(s.part) {
