@@ -27,6 +27,13 @@ func (r *reserve) times() int {
 	return r.given
 }
 
+// missing says that there should be a reserve and is none.
+func (r *reserve) missing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.there && r.size > 0
+}
+
 // give gives the reserve up. It reports whether there may be room now that was not
 // when times was what it was.
 func (r *reserve) give(times int) bool {

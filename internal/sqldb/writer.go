@@ -95,6 +95,8 @@ func (w *writer) Commit() error {
 	}
 	if w.commits++; w.commits%logEvery == 0 {
 		w.shrinkLog()
+	}
+	if w.db.reserve.missing() { // the disk may be full again at any moment
 		w.db.reserve.fill()
 	}
 	return nil

@@ -99,8 +99,13 @@ func (s *Store) writeUpTo(b *batch) {
 // write appends a batch and syncs it, and returns where it stands.
 func (s *Store) write(b *batch) (int64, error) {
 	need := align(b.bytes, blockSize)
+	fresh := slices.ContainsFunc(b.items, func(it *item) bool { return it.copyOf == nil && (it.kind == kindBlob || it.kind == kindLarge) })
+	if fresh {
+		if err := s.scarce(); err != nil {
+			return 0, err
+		}
+	}
 	if s.active == nil || s.active.end+need > s.active.size {
-		fresh := slices.ContainsFunc(b.items, func(it *item) bool { return it.copyOf == nil && (it.kind == kindBlob || it.kind == kindLarge) })
 		if err := s.rotate(need, fresh); err != nil {
 			return 0, err
 		}

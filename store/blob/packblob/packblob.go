@@ -100,7 +100,7 @@ type Options struct {
 	// MinFree is how many bytes of the disk are left to others, such as the
 	// database that names the blobs and must be able to forget them; zero means
 	// 16 MB, negative none. Where FS is a vfs.Freer, new blobs fail with
-	// syscall.ENOSPC when they would take of it.
+	// syscall.ENOSPC when they would take of it, and when half of it is gone.
 	MinFree int64
 }
 

@@ -171,6 +171,19 @@ func (s *Store) left() (int64, bool) {
 	return max(0, free-s.minFree), ok
 }
 
+// scarce says ENOSPC when others have less than half of what is left to them. New
+// blobs could still go into room that was set aside, but the rows that name them take
+// the last of the disk, and then nothing can be forgotten any more.
+func (s *Store) scarce() error {
+	if s.minFree == 0 {
+		return nil
+	}
+	if free, ok := vfs.Free(s.fs, s.dir); ok && free < s.minFree/2 {
+		return fmt.Errorf("%d bytes are free, of %d that are left to others: %w", free, s.minFree, syscall.ENOSPC)
+	}
+	return nil
+}
+
 // take calls use, which takes up to n bytes of the disk, or says ENOSPC before they
 // are those that are left to others. One at a time, so that two do not see the same
 // bytes free.
