@@ -33,17 +33,30 @@ func Parse(r io.Reader) (*Message, error) {
 	p := newParser(r)
 	m := p.parse()
 	p.r.Reset(nil)
-	buffers.Put(p.r)
+	if p.plain.raw != nil {
+		p.plainRoom = p.plain.raw
+	}
+	if p.html.raw != nil {
+		p.htmlRoom = p.html.raw
+	}
+	rooms.Put(p.room)
 	return m, p.err
 }
 
-// buffers are used again, for a busy server parses thousands of messages a second.
-var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }}
+// A room is the memory that a parser needs for a while.
+type room struct {
+	r                   *bufio.Reader
+	plainRoom, htmlRoom []byte // of samples
+	chunk               [1 << 10]byte
+}
+
+// rooms are used again, for a busy server parses thousands of messages a second.
+var rooms = sync.Pool{New: func() any { return &room{r: bufio.NewReaderSize(nil, bufferSize)} }}
 
 // A parser goes through the content once, by lines. A line longer than the buffer
 // comes in pieces, of which only the first can be a delimiter or begin a field.
 type parser struct {
-	r   *bufio.Reader
+	*room
 	err error
 	eof bool
 
@@ -70,9 +83,9 @@ type parser struct {
 }
 
 func newParser(r io.Reader) *parser {
-	br := buffers.Get().(*bufio.Reader)
-	br.Reset(r)
-	return &parser{r: br, open: make(map[string][]int), kept: maxKept}
+	in := rooms.Get().(*room)
+	in.r.Reset(r)
+	return &parser{room: in, open: make(map[string][]int), kept: maxKept}
 }
 
 func (p *parser) parse() *Message {

@@ -3,8 +3,8 @@ package message
 import (
 	"bytes"
 	"io"
-	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 const (
@@ -30,11 +30,11 @@ func (p *parser) sampleOf(part *Part) *sample {
 	if part.Disposition == "attachment" {
 		return nil
 	}
-	s, limit := &p.plain, maxPlain
+	s, limit, room := &p.plain, maxPlain, &p.plainRoom
 	switch part.Type + "/" + part.Subtype {
 	case "text/plain":
 	case "text/html":
-		s, limit = &p.html, maxHTML
+		s, limit, room = &p.html, maxHTML, &p.htmlRoom
 	default:
 		return nil
 	}
@@ -42,52 +42,70 @@ func (p *parser) sampleOf(part *Part) *sample {
 		return nil
 	}
 	c := *part
-	s.part, s.limit = &c, limit
+	s.part, s.limit, s.raw = &c, limit, (*room)[:0]
 	return s
 }
 
 // preview makes one line of the text of the message.
 func (p *parser) preview() string {
 	if p.plain.part != nil {
-		text, _ := io.ReadAll(p.plain.part.Text(bytes.NewReader(p.plain.raw))) // cannot fail
-		if line := oneLine(string(text)); line != "" {
+		text := p.plain.part.Text(bytes.NewReader(p.plain.raw))
+		if line := oneLine(text, p.chunk[:]); line != "" {
 			return line
 		}
 	}
 	if p.html.part != nil {
-		text, _ := io.ReadAll(PlainText(p.html.part.Text(bytes.NewReader(p.html.raw))))
 		p.steps += int64(len(p.html.raw))
-		return oneLine(string(text))
+		return oneLine(PlainText(p.html.part.Text(bytes.NewReader(p.html.raw))), p.chunk[:])
 	}
 	return ""
 }
 
-// oneLine makes single spaces of spaces, line ends and what cannot be seen, and
-// cuts after 256 characters.
-func oneLine(s string) string {
-	var b strings.Builder
-	n := 0
-	gap := false
-	for _, r := range s {
-		if unicode.IsSpace(r) || unicode.IsControl(r) {
-			gap = n > 0
-			continue
-		}
-		switch r {
-		case 0x200b, 0x200c, 0x2060, 0xfeff, 0x34f, 0xad: // fillers of newsletters
-			continue
-		}
-		if gap {
-			if n++; n >= maxPreview {
-				break
+// oneLine reads a text, makes single spaces of spaces, line ends and what cannot be
+// seen, and stops after 256 characters. It reads into chunk. An error of r is its end.
+func oneLine(r io.Reader, chunk []byte) string {
+	l := oneLiner{text: make([]byte, 0, maxPreview)}
+	held := 0 // bytes of a character that is not whole yet
+	for {
+		n, err := r.Read(chunk[held:])
+		b := chunk[:held+n]
+		for len(b) > 0 && (err != nil || utf8.FullRune(b)) {
+			r, size := utf8.DecodeRune(b)
+			if b = b[size:]; l.add(r) {
+				return string(l.text)
 			}
-			b.WriteByte(' ')
-			gap = false
 		}
-		b.WriteRune(r)
-		if n++; n >= maxPreview {
-			break
+		if err != nil {
+			return string(l.text)
 		}
+		held = copy(chunk, b)
 	}
-	return b.String()
+}
+
+// A oneLiner is a line that grows.
+type oneLiner struct {
+	text []byte
+	n    int // characters
+	gap  bool
+}
+
+// add adds a character, and reports whether that was the last.
+func (l *oneLiner) add(r rune) (full bool) {
+	if unicode.IsSpace(r) || unicode.IsControl(r) {
+		l.gap = l.n > 0
+		return false
+	}
+	switch r {
+	case 0x200b, 0x200c, 0x2060, 0xfeff, 0x34f, 0xad: // fillers of newsletters
+		return false
+	}
+	if l.gap {
+		if l.n++; l.n >= maxPreview {
+			return true
+		}
+		l.text, l.gap = append(l.text, ' '), false
+	}
+	l.text = utf8.AppendRune(l.text, r)
+	l.n++
+	return l.n >= maxPreview
 }

@@ -57,3 +57,18 @@ func FuzzPlainText(f *testing.F) {
 		}
 	})
 }
+
+// FuzzOneLine checks that a preview does not depend on how its text arrives.
+func FuzzOneLine(f *testing.F) {
+	f.Add(" a\u00e4\r\n\u20ac \U0001f600\xe2\x82b\xff")
+	f.Add(strings.Repeat("\u20ac", 300))
+	f.Fuzz(func(t *testing.T, s string) {
+		want := oneLine(strings.NewReader(s), make([]byte, len(s)+1))
+		if got := oneLine(iotest.OneByteReader(strings.NewReader(s)), make([]byte, 8)); got != want {
+			t.Errorf("%q: %q and, byte by byte, %q", s, want, got)
+		}
+		if !utf8.ValidString(want) || utf8.RuneCountInString(want) > maxPreview {
+			t.Errorf("%q: %q", s, want)
+		}
+	})
+}
