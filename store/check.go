@@ -40,6 +40,8 @@ type CheckOptions struct {
 	// Bad, if set, says what is wrong with a content that is there, and nothing
 	// of a good one. Who has read all contents knows.
 	Bad func(blob.Ref) string
+	// Skip, if set, names accounts that are not looked at.
+	Skip func(AccountID) bool
 	// Name is what people call an account; nil means its ID.
 	Name func(AccountID) string
 	// Found is called for each finding, outside of transactions. Its error
@@ -86,9 +88,11 @@ func (s *Store) Check(ctx context.Context, o CheckOptions, accounts ...AccountID
 
 // checking is one Check.
 type checking struct {
-	s    *Store
-	o    CheckOptions
-	done Checked
+	s     *Store
+	o     CheckOptions
+	done  Checked
+	quiet bool // what is repaired now follows from what was told
+	moved bool // something was brought into its account
 
 	// Of the account at hand.
 	id    AccountID
@@ -108,15 +112,52 @@ func (c *checking) run(ctx context.Context, accounts []AccountID) error {
 		if err := rows.CheckRows(ctx, c.o.Repair, c.o.Found); err != nil {
 			return err
 		}
-		known := map[AccountID]bool{}
+	}
+	// Numbers come first, so that what a repair files gets a free UID. Whose a
+	// message is comes before what is wrong with it.
+	if err := c.each(ctx, accounts, c.counters); err != nil {
+		return err
+	}
+	if err := c.each(ctx, accounts, c.strays); err != nil {
+		return err
+	}
+	if c.moved {
+		c.quiet = true
+		if err := c.each(ctx, accounts, c.counters); err != nil {
+			return err
+		}
+		c.quiet = false
+	}
+	return c.each(ctx, accounts, c.account)
+}
+
+// each calls fn with every account, as c.id.
+func (c *checking) each(ctx context.Context, accounts []AccountID, fn func(context.Context) error) error {
+	known := map[AccountID]bool{}
+	visit := func(id AccountID) error {
+		if known[id] || c.o.Skip != nil && c.o.Skip(id) {
+			return nil
+		}
+		known[id] = true
+		var acc Account
+		err := c.s.Backend.View(ctx, func(tx Tx) (err error) {
+			acc, err = oneAccount(tx, id)
+			return err
+		})
+		if err != nil || acc.Deleted { // its rows are being removed
+			return err
+		}
+		c.id = id
+		return fn(ctx)
+	}
+	if rows, ok := c.s.Backend.(Checker); ok {
 		for after := AccountID(""); ; {
 			ids, err := rows.AccountIDs(ctx, after, checkBatch)
 			if err != nil {
 				return err
 			}
 			for _, id := range ids {
-				known[id] = true
-				if err := c.account(ctx, id); err != nil {
+				if err := visit(id); err != nil {
 					return err
 				}
 			}
@@ -125,53 +166,66 @@ func (c *checking) run(ctx context.Context, accounts []AccountID) error {
 			}
 			after = ids[len(ids)-1]
 		}
-		accounts = slices.DeleteFunc(slices.Clone(accounts), func(id AccountID) bool { return known[id] })
 	}
 	for _, id := range accounts {
-		if err := c.account(ctx, id); err != nil {
+		if err := visit(id); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *checking) account(ctx context.Context, id AccountID) error {
-	c.id, c.notes, c.still = id, map[string]note{}, map[string]bool{}
-	var acc Account
-	var boxes []Mailbox
-	err := c.s.Backend.View(ctx, func(tx Tx) (err error) {
+// boxes lists the mailboxes of the account at hand, tombstones too.
+func (c *checking) boxes(ctx context.Context) (boxes []Mailbox, err error) {
+	err = c.s.Backend.View(ctx, func(tx Tx) error {
 		boxes = nil
-		clear(c.notes)
-		if acc, err = oneAccount(tx, id); err != nil {
-			return err
-		}
-		for mb, err := range tx.Mailboxes(id, Since{Tombstones: true}) {
+		for mb, err := range tx.Mailboxes(c.id, Since{Tombstones: true}) {
 			if err != nil {
 				return err
 			}
 			boxes = append(boxes, mb)
 		}
-		return readNotes(tx, id, c.notes)
+		return nil
 	})
-	c.done.Accounts++
-	if err != nil || acc.Deleted { // its rows are being removed
+	return boxes, err
+}
+
+// counters looks at what is counted, and at names.
+func (c *checking) counters(ctx context.Context) error {
+	boxes, err := c.boxes(ctx)
+	if err != nil {
 		return err
 	}
-	// Numbers come first, so that what is filed by a repair gets a free UID.
 	for i := range boxes {
-		if !boxes[i].Deleted {
-			c.done.Mailboxes++
-		}
 		if err := c.numbers(ctx, boxes[i].ID); err != nil {
 			return err
 		}
 	}
-	for _, step := range []func(context.Context) error{c.names, c.sums, c.strays} {
-		if err := step(ctx); err != nil {
-			return err
-		}
+	if err := c.names(ctx); err != nil {
+		return err
+	}
+	return c.sums(ctx)
+}
+
+// account looks at what an account has.
+func (c *checking) account(ctx context.Context) error {
+	c.done.Accounts++
+	c.notes, c.still = map[string]note{}, map[string]bool{}
+	err := c.s.Backend.View(ctx, func(tx Tx) error {
+		clear(c.notes)
+		return readNotes(tx, c.id, c.notes)
+	})
+	if err != nil {
+		return err
+	}
+	boxes, err := c.boxes(ctx)
+	if err != nil {
+		return err
 	}
 	for i := range boxes {
+		if !boxes[i].Deleted {
+			c.done.Mailboxes++
+		}
 		if err := c.messages(ctx, &boxes[i]); err != nil {
 			return err
 		}
@@ -205,6 +259,9 @@ func (c *checking) name() string {
 }
 
 func (c *checking) found(state, where, done, format string, args ...any) error {
+	if c.quiet {
+		return nil
+	}
 	if where != "" {
 		where = " " + where
 	}

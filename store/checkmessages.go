@@ -43,6 +43,7 @@ type foundMessage struct {
 	Message
 	cold      *Cold // nil if it is missing
 	elsewhere bool  // its ID leads to another place
+	foreign   bool  // its row is not one of the account of its mailbox
 }
 
 // A fault is what is wrong with a message, and what to do about it: one of park,
@@ -86,7 +87,9 @@ func (c *checking) readMessages(tx Tx, id MailboxID, q Query, max int) (ms []fou
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
-		m.elsewhere = err == nil && (at.Mailbox != m.Mailbox || at.UID != m.UID)
+		m.foreign = errors.Is(err, ErrNotFound)
+		// If the cold row is not of the other, the other has the wrong ID.
+		m.elsewhere = err == nil && (at.Mailbox != m.Mailbox || at.UID != m.UID) && (m.cold == nil || m.cold.Check(&at) == nil)
 	}
 	return ms, nil
 }
@@ -143,6 +146,9 @@ func (c *checking) examine(ctx context.Context, m *foundMessage, maxSeq ModSeq) 
 	}
 	if m.Blob == "" {
 		return &fault{state: "S20", text: "it has no content: it was moved, and its row says that it is here", fix: rebury}, nil
+	}
+	if m.foreign && m.cold == nil { // it may be anybody's
+		return &fault{state: "S19", text: "its row is not one of this account"}, nil
 	}
 	x, err := c.content(ctx, m.Blob)
 	if err != nil {
@@ -224,7 +230,7 @@ func (c *checking) again(ctx context.Context, mb *Mailbox, m *foundMessage) erro
 		return c.park(ctx, fmt.Sprint(m.ID), where, f)
 	}
 	done := Left
-	if c.o.Repair {
+	if c.o.Repair && f.fix != nil {
 		if !m.Expunged && m.Blob != "" { // a new row may name it
 			if err := c.s.Blobs.Touch(ctx, m.Blob); err != nil {
 				return err
@@ -415,6 +421,7 @@ func (c *checking) stray(ctx context.Context, x stray) error {
 			// The number of the account was wrong in the row.
 			done, m.ModSeq = Repaired, w.accs[x.owner].ModSeq
 			w.accs[x.owner].changed = true
+			c.moved = true
 			return w.PutMessages([]Message{m})
 		}
 		b, err := found(w.named(c.id, recovered))
@@ -427,7 +434,7 @@ func (c *checking) stray(ctx context.Context, x stray) error {
 		if err != nil {
 			return err
 		}
-		done = Repaired
+		done, c.moved = Repaired, true
 		m.Expunged, m.Moved, m.Blob, m.ModSeq = true, true, "", w.seq(b)
 		return w.PutMessages([]Message{m})
 	}

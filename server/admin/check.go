@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/internal/control"
 	"github.com/mailkeel/mailkeel/queue"
 	"github.com/mailkeel/mailkeel/store"
@@ -255,9 +254,19 @@ func (c *checking) store(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// What the directory does not know is left alone.
+	unknown := map[store.AccountID]bool{}
+	for _, id := range ids {
+		if names[id] == "" && !slices.Contains(gone, id) {
+			unknown[id] = true
+			if err := c.unknown(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
 	var newsErr error
 	done, err := c.Store.Check(ctx, store.CheckOptions{
-		Repair: c.args.Repair, Bad: c.isBad,
+		Repair: c.args.Repair, Bad: c.isBad, Skip: func(id store.AccountID) bool { return unknown[id] },
 		Name: func(id store.AccountID) string {
 			if n := names[id]; n != "" {
 				return n
@@ -272,13 +281,6 @@ func (c *checking) store(ctx context.Context) error {
 	}
 	c.sum.Accounts, c.sum.Mailboxes, c.sum.Messages, c.sum.Objects = len(known), done.Mailboxes, done.Messages, done.Objects
 	c.sum.Parked += done.Parked
-	for _, id := range ids {
-		if names[id] == "" && !slices.Contains(gone, mailkeel.AccountID(id)) {
-			if err := c.unknown(ctx, id); err != nil {
-				return err
-			}
-		}
-	}
 	return nil
 }
 
@@ -315,7 +317,7 @@ func (c *checking) unknown(ctx context.Context, id store.AccountID) error {
 	if err != nil || acc.Deleted || acc.Messages == 0 {
 		return err
 	}
-	return c.found("A1", "account "+string(id), fmt.Sprintf("it has %d messages, and the directory does not know it", acc.Messages), store.Left)
+	return c.found("A1", string(id), fmt.Sprintf("it has %d messages, and the directory does not know it", acc.Messages), store.Left)
 }
 
 func (c *checking) queue(ctx context.Context) error {

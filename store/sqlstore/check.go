@@ -228,7 +228,7 @@ func (k *checker) coldRows(ctx context.Context) error {
 func orphanCold(c sqldb.Conn, after int64) (orphans []int64, last int64, err error) {
 	last = after
 	free := map[int64]bool{}
-	err = c.Query(`SELECT id, EXISTS (SELECT 1 FROM message WHERE message.id = cold.id AND message.dead = 0) FROM cold
+	err = c.Query(`SELECT id, CASE WHEN EXISTS (SELECT 1 FROM message WHERE message.id = cold.id AND message.dead = 0) THEN 1 ELSE 0 END FROM cold
 		WHERE id > ? ORDER BY id LIMIT `+strconv.Itoa(checkRows), func(r sqldb.Row) error {
 		if last = r.Int(0); r.Int(1) == 0 {
 			free[last] = true
@@ -263,7 +263,8 @@ func (k *checker) placed(ctx context.Context) error {
 		err := k.b.db.View(ctx, func(c sqldb.Conn) error {
 			behind, lost, n, last = nil, nil, 0, at
 			return c.Query(`SELECT p.key, p.idx, p.action, p.box, p.uid, b.uidnext,
-				b.id IS NOT NULL AND a.horizon = 0 AND a.deleted = 0 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.box = p.box AND m.uid = p.uid)
+				CASE WHEN b.id IS NOT NULL AND a.horizon = 0 AND a.deleted = 0
+					AND NOT EXISTS (SELECT 1 FROM message m WHERE m.box = p.box AND m.uid = p.uid) THEN 1 ELSE 0 END
 				FROM placed p LEFT JOIN mailbox b ON b.id = p.box AND b.acct = p.acct AND b.uidvalidity = p.uidvalidity AND b.deleted = 0
 				LEFT JOIN account a ON a.num = p.acct
 				WHERE (p.key, p.idx, p.action) > (?, ?, ?) ORDER BY p.key, p.idx, p.action LIMIT `+strconv.Itoa(checkRows), func(r sqldb.Row) error {
