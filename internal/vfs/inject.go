@@ -10,7 +10,8 @@ type Op struct {
 	// Kind is the name of the method: "OpenFile", "Write", "Sync", "Rename".
 	Kind string
 	Name string
-	Len  int // of a Read or Write
+	Len  int   // of a Read or Write
+	Off  int64 // of a ReadAt or WriteAt
 }
 
 // Inject is an FS that asks before every operation on it and its files.
@@ -94,7 +95,7 @@ type injectFile struct {
 }
 
 func (f *injectFile) Write(p []byte) (int, error) {
-	if err := f.i.Before(Op{"Write", f.name, len(p)}); err != nil {
+	if err := f.i.Before(Op{Kind: "Write", Name: f.name, Len: len(p)}); err != nil {
 		n, _ := f.f.Write(p[:len(p)/2])
 		return n, err
 	}
@@ -102,7 +103,7 @@ func (f *injectFile) Write(p []byte) (int, error) {
 }
 
 func (f *injectFile) WriteAt(p []byte, off int64) (int, error) {
-	if err := f.i.Before(Op{"WriteAt", f.name, len(p)}); err != nil {
+	if err := f.i.Before(Op{"WriteAt", f.name, len(p), off}); err != nil {
 		n, _ := f.f.WriteAt(p[:len(p)/2], off)
 		return n, err
 	}
@@ -110,7 +111,7 @@ func (f *injectFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *injectFile) ReadAt(p []byte, off int64) (int, error) {
-	if err := f.i.Before(Op{"ReadAt", f.name, len(p)}); err != nil {
+	if err := f.i.Before(Op{"ReadAt", f.name, len(p), off}); err != nil {
 		return 0, err
 	}
 	return f.f.ReadAt(p, off)

@@ -88,7 +88,7 @@ func (s *Store) DeleteOlder(ctx context.Context, before time.Time, refs ...blob.
 		if ok && p.young < old {
 			s.forget(h)
 			n++
-			if p.large() {
+			if isLarge(p.kind) {
 				large = append(large, h)
 			}
 			if b := s.queue(deleteItem(h, p.spot)); len(wait) == 0 || wait[len(wait)-1] != b {

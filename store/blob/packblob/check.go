@@ -5,13 +5,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/mailkeel/mailkeel/store/blob"
@@ -129,75 +126,25 @@ func (s *Store) Stats() Stats {
 
 // List sorts a 256th of the blobs at a time. It leaves out damaged ones.
 func (s *Store) List(ctx context.Context) iter.Seq2[blob.Info, error] {
-	type found struct {
-		h hash
-		p place
-	}
 	return func(yield func(blob.Info, error) bool) {
-		var list []found
 		for i := range s.index.parts {
 			if err := ctx.Err(); err != nil {
 				yield(blob.Info{}, err)
 				return
 			}
-			list = list[:0]
 			s.mu.Lock()
-			closed := s.closed
-			for h, p := range s.index.parts[i] {
-				list = append(list, found{h, p})
-			}
+			closed, list := s.closed, s.index.parts[i].all()
 			s.mu.Unlock()
 			if closed {
 				yield(blob.Info{}, ErrClosed)
 				return
 			}
-			slices.SortFunc(list, func(a, b found) int { return bytes.Compare(a.h[:], b.h[:]) })
-			for _, f := range list {
-				if !yield(f.p.info(f.h), nil) {
+			slices.SortFunc(list, func(a, b slot) int { return bytes.Compare(a.hash[:], b.hash[:]) })
+			for _, e := range list {
+				if !yield(e.place().info(e.hash), nil) {
 					return
 				}
 			}
 		}
 	}
-}
-
-// adoptOrphan reads a large blob and writes a record for it.
-func (s *Store) adoptOrphan(h hash) error {
-	f, err := s.fs.OpenFile(s.largePath(h), os.O_RDONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	buf := make([]byte, largeBlock)
-	var sums []byte
-	size := int64(0)
-	for {
-		n, err := f.ReadAt(buf, size)
-		if n > 0 {
-			sum.Write(buf[:n])
-			sums = binary.LittleEndian.AppendUint32(sums, checksum(buf[:n]))
-			size += int64(n)
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if size > maxBlob || hash256(sum) != h {
-		return errWrong
-	}
-	// Its name may not have been durable when the power went.
-	if err := s.fs.SyncDir(filepath.Join(s.dir, "large")); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	b, err := s.stage(largeItem(h, size, sums, s.clock.Now()))
-	s.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return s.wait(b)
 }

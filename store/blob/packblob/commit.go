@@ -99,7 +99,7 @@ func (s *Store) writeUpTo(b *batch) {
 // write appends a batch and syncs it, and returns where it stands.
 func (s *Store) write(b *batch) (int64, error) {
 	need := align(b.bytes, blockSize)
-	fresh := slices.ContainsFunc(b.items, func(it *item) bool { return it.copyOf == nil && (it.kind == kindBlob || it.kind == kindLarge) })
+	fresh := slices.ContainsFunc(b.items, func(it *item) bool { return it.copyOf == nil && isBlob(it.kind) })
 	if fresh {
 		if err := s.scarce(); err != nil {
 			return 0, err
@@ -162,7 +162,7 @@ func (s *Store) settle(b *batch, at int64, err error) {
 			it.mem = nil
 		}
 		it.payload = nil
-		if err != nil && it.kind == kindLarge && it.copyOf == nil {
+		if err != nil && isLarge(it.kind) && it.copyOf == nil {
 			s.removeLarge(it.hash)
 		}
 	}
@@ -182,15 +182,12 @@ func (s *Store) settle(b *batch, at int64, err error) {
 
 // place notes where a record of a good batch stands. The caller holds mu.
 func (s *Store) place(g *segment, it *item, at int64) {
-	x := note{it.kind, uint32(at / 8), uint64(it.size), it.stamp, it.hash}
+	x := note{it.kind, uint32(at / 8), recordSize(int64(len(it.payload))), uint64(it.size), it.stamp, it.hash}
 	to := spot{g.id, x.at}
 	old, there := s.index.get(it.hash)
 	switch it.kind {
-	case kindBlob, kindLarge:
-		p := place{spot: to, length: uint32(it.size), noted: seconds(it.stamp), young: it.young}
-		if it.kind == kindLarge {
-			p.length |= largeBit
-		}
+	case kindBlob, kindLarge, kindPacked, kindPackedLarge:
+		p := place{to, it.kind, uint32(it.size), x.record, seconds(it.stamp), it.young}
 		switch {
 		case it.copyOf == nil:
 			s.put(it.hash, p)
@@ -227,7 +224,7 @@ func (s *Store) put(h hash, p place) {
 // account adds the record of a blob to its segment's live bytes, or takes it off.
 func (s *Store) account(p place, by int64) {
 	if g := s.segs[p.seg]; g != nil {
-		g.live += by * p.record()
+		g.live += by * p.record
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func (l *ledger) work(s *packblob.Store, c *testclock.Clock, rnd *rand.Rand, ste
 	}
 	commit := func(i int) {
 		n := []int{0, 10, 900, 5000, 9000, 15_000, 20_000, 150_000}[rnd.IntN(8)]
-		body := text(i, n)
+		body := []func(int, int) string{text, words, noise}[i%3](i, n)
 		w, err := s.Create(ctx)
 		note(err)
 		if err != nil {
@@ -165,6 +166,8 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 	rounds, least := 7, 3000
 	if raceEnabled {
 		rounds, least = 3, 500
+	} else if os.Getenv("MAILKEEL_LONG") != "" {
+		rounds, least = 70, 30_000
 	}
 	points, ops := 0, 0
 	disk, l, c := new(vfs.Mem), newLedger(), &testclock.Clock{}
@@ -199,7 +202,9 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 			}
 			return nil
 		}
-		s, err := packblob.Open("/b", small(&vfs.Inject{FS: disk, Before: onlyChanges(before)}, c))
+		o := small(&vfs.Inject{FS: disk, Before: onlyChanges(before)}, c)
+		o.Compress = round%2 == 1
+		s, err := packblob.Open("/b", o)
 		if err != nil {
 			t.Fatal(err)
 		}

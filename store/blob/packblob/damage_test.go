@@ -2,6 +2,7 @@ package packblob_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -83,11 +84,19 @@ func flip(t *testing.T, disk *vfs.Mem, name string, rnd *rand.Rand) int64 {
 // TestBitFlips: a store always opens, never gives wrong bytes, loses one blob at
 // most, and knows that it did. Writing the blob again heals it.
 func TestBitFlips(t *testing.T) {
+	for _, compress := range []bool{false, true} {
+		t.Run(fmt.Sprint("compress ", compress), func(t *testing.T) { testBitFlips(t, compress) })
+	}
+}
+
+func testBitFlips(t *testing.T, compress bool) {
 	disk := new(vfs.Mem)
-	s := open(t, "/b", small(disk, nil))
+	o := small(disk, nil)
+	o.Compress = compress
+	s := open(t, "/b", o)
 	there := map[blob.Ref]string{}
 	for i := range 60 {
-		body := text(i, 200+i*150+i/20*(i%2)*8000)
+		body := []func(int, int) string{text, words, noise}[i%3](i, 200+i*150+i/20*(i%2)*8000)
 		there[mustPut(t, s, body)] = body
 	}
 	if err := errors.Join(s.Rewrite(t.Context()), s.Close()); err != nil {

@@ -29,10 +29,10 @@ func FuzzRecord(f *testing.F) {
 
 // FuzzIndex reads a row of chunks and writes it again.
 func FuzzIndex(f *testing.F) {
-	n := note{kindDelete, 600, spot{1, 700}.pack(), 5, hash{1}}
+	n := note{kindDelete, 600, 72, spot{1, 700}.pack(), 5, hash{1}}
 	c := chunk{tag: tag{1}, from: blockSize, to: 2 * blockSize, sealed: true}
 	f.Add(c.encode(n.append(n.append(nil))))
-	f.Add(append((&chunk{from: blockSize, to: blockSize}).encode(nil), "MKINDEX1"...))
+	f.Add(append((&chunk{from: blockSize, to: blockSize}).encode(nil), "MKINDEX2"...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for off := int64(0); ; {
 			c, notes, ok, err := readChunk(bytes.NewReader(b), off)

@@ -120,7 +120,7 @@ func (s *Store) reindex(g *segment, end int64) error {
 	defer book.close()
 	_, err = scan(f, g.tag, blockSize, end, false, func(x note) {
 		book.add(x)
-		if to := int64(x.at)*8 + noteRecord(x); x.kind != kindDamaged && book.due(to) {
+		if to := int64(x.at)*8 + x.record; x.kind != kindDamaged && book.due(to) {
 			_ = book.write(to, false) // the error stays with book
 		}
 	})
@@ -148,10 +148,10 @@ func (s *Store) eachNote(g *segment, fn func(note) error) error {
 	defer f.Close()
 	for off, sealed := int64(0), false; !sealed; {
 		c, notes, ok, err := readChunk(f, off)
-		if err != nil {
+		if err != nil && !unreadable(err) {
 			return err
 		}
-		if !ok {
+		if !ok || err != nil {
 			return errIndexWrong
 		}
 		for ; len(notes) > 0; notes = notes[noteSize:] {

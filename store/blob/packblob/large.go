@@ -20,7 +20,13 @@ import (
 const largeBlock = 64 << 10
 
 // largePayload is the size of the payload of the record of a large blob.
-func largePayload(size int64) int64 { return 8 + 4*((size+largeBlock-1)/largeBlock) }
+func largePayload(kind byte, size int64) int64 {
+	blocks := (size + largeBlock - 1) / largeBlock
+	if isPacked(kind) {
+		return 8 + 8*blocks
+	}
+	return 8 + 4*blocks
+}
 
 func (s *Store) largePath(h hash) string {
 	return filepath.Join(s.dir, "large", string(h.ref()[len("sha256-"):]))
@@ -35,7 +41,19 @@ type largeWriter struct {
 	size int64
 	buf  []byte // less than a block
 	sums []byte
+
+	packed bool   // the file is one of compressed blocks
+	out    []byte // a block of it
 }
+
+// A file of compressed blocks says by itself where they are, in case that the record
+// is lost: after the magic comes, for each block, how many bytes it takes and their
+// checksum, 4 bytes each, and the bytes. packedBlock is added to the number if they
+// are compressed. The record has the same numbers and checksums.
+const (
+	largeMagic  = "MKLARGE1"
+	packedBlock = 1 << 31
+)
 
 func (s *Store) newLarge() (*largeWriter, error) {
 	dir := filepath.Join(s.dir, "large")
@@ -65,11 +83,37 @@ func (w *largeWriter) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// block writes what is in buf. The first block decides whether compressing pays.
 func (w *largeWriter) block() error {
 	w.hash.Write(w.buf)
-	w.sums = binary.LittleEndian.AppendUint32(w.sums, checksum(w.buf))
-	err := w.s.take(int64(len(w.buf)), func() error {
-		_, err := w.f.Write(w.buf)
+	out := w.buf
+	if w.s.compress && (w.packed || len(w.sums) == 0) {
+		w.out = append(w.out[:0], largeMagic...)
+		if w.packed {
+			w.out = w.out[:0]
+		}
+		at := len(w.out)
+		body, ok, err := w.s.codec.pack(append(w.out, make([]byte, 8)...), w.buf)
+		if err != nil {
+			return err
+		}
+		if ok || w.packed {
+			n := uint32(len(body)-at-8) | packedBlock
+			if !ok {
+				body = append(body, w.buf...)
+				n = uint32(len(w.buf))
+			}
+			w.packed, w.out, out = true, body, body
+			binary.LittleEndian.PutUint32(body[at:], n)
+			binary.LittleEndian.PutUint32(body[at+4:], checksum(body[at+8:]))
+			w.sums = append(w.sums, body[at:at+8]...)
+		}
+	}
+	if !w.packed {
+		w.sums = binary.LittleEndian.AppendUint32(w.sums, checksum(w.buf))
+	}
+	err := w.s.take(int64(len(out)), func() error {
+		_, err := w.f.Write(out)
 		return err
 	})
 	w.buf = w.buf[:0]
@@ -84,13 +128,17 @@ func (w *largeWriter) flush() error {
 	return w.block()
 }
 
-// open reads what was written, after flush.
-func (w *largeWriter) open() (io.ReadCloser, error) {
-	f, err := w.s.fs.OpenFile(w.path, os.O_RDONLY, 0)
+// open reads what was written, after flush, at the path that it has now.
+func (w *largeWriter) open(path string, h hash) (io.ReadCloser, error) {
+	f, err := w.s.fs.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("packblob: %w", err)
 	}
-	return &fileReader{io.NewSectionReader(f, 0, w.size), f}, nil
+	p := place{kind: kindLarge, length: uint32(w.size)}
+	if w.packed {
+		p.kind = kindPackedLarge
+	}
+	return w.s.newLargeReader(f, h, p, w.sums, 0, w.size), nil
 }
 
 // finish makes the bytes durable. It returns the record; the file is closed.
@@ -102,18 +150,22 @@ func (w *largeWriter) finish(young time.Time) (*item, error) {
 	if cerr := w.f.Close(); err == nil {
 		err = cerr
 	}
-	w.f = nil
+	w.f, w.buf, w.out = nil, nil, nil
 	if err != nil {
 		return nil, err
 	}
-	return largeItem(hash256(w.hash), w.size, w.sums, young), nil
+	return largeItem(hash256(w.hash), w.size, w.sums, w.packed, young), nil
 }
 
 func hash256(h stdhash.Hash) (sum [32]byte) { h.Sum(sum[:0]); return sum }
 
-func largeItem(h hash, size int64, sums []byte, young time.Time) *item {
+func largeItem(h hash, size int64, sums []byte, packed bool, young time.Time) *item {
 	payload := append(binary.LittleEndian.AppendUint64(nil, uint64(size)), sums...)
-	return &item{kind: kindLarge, hash: h, size: size, payload: payload, sum: checksum(payload), young: young.UnixNano()}
+	kind := byte(kindLarge)
+	if packed {
+		kind = kindPackedLarge
+	}
+	return &item{kind: kind, hash: h, size: size, payload: payload, sum: checksum(payload), young: young.UnixNano()}
 }
 
 func (w *largeWriter) discard() {
@@ -160,7 +212,7 @@ func (s *Store) wanted(h hash, large bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.index.get(h)
-	return ok && (p.large() || !large) || s.pending[h] != nil
+	return ok && (isLarge(p.kind) || !large) || s.pending[h] != nil
 }
 
 // removeLarge removes the file of a large blob that was deleted.

@@ -3,6 +3,7 @@ package packblob
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ func (s *Store) load() error {
 	}
 	sizes := map[uint32]int64{}
 	var ids, indexes []uint32
+	hint := 0 // how many blobs there are at most
 	for _, e := range entries {
 		if id, ok := parseName(e.Name(), ".seg"); ok {
 			fi, err := e.Info()
@@ -33,7 +35,7 @@ func (s *Store) load() error {
 				return err
 			}
 			indexes = append(indexes, id)
-			s.index.hint += int(fi.Size() / noteSize)
+			hint += int(fi.Size() / noteSize)
 		} else if strings.HasSuffix(e.Name(), ".tmp") && !e.IsDir() {
 			if err := s.fs.Remove(filepath.Join(s.dir, e.Name())); err != nil {
 				return err
@@ -49,7 +51,8 @@ func (s *Store) load() error {
 			}
 		}
 	}
-	heap := new(sorted)
+	s.index.reserve(hint)
+	heap := newSorted(min(hint, maxSorted))
 	for i, id := range ids {
 		s.lastID = max(s.lastID, id)
 		if err := s.loadSegment(id, sizes[id], i == len(ids)-1, heap); err != nil {
@@ -75,36 +78,38 @@ func (s *Store) loadSegment(id uint32, size int64, last bool, heap *sorted) erro
 		return err
 	}
 	if g.tag == (tag{}) {
-		head := make([]byte, min(size, blockSize))
-		if err := readFull(f, head, 0); err != nil {
+		t, ok, err := readTag(f)
+		if err != nil {
 			return err
 		}
-		if t, ok := decodeSegmentHead(head); ok {
-			g.tag, g.book.tag = t, t
-		} else {
-			s.report(Damage{Segment: id, Reason: "its first block is damaged; none of its records can be told"})
+		if !ok {
+			s.report(Damage{Segment: id, Reason: "its first blocks are damaged; none of its records can be told"})
 			g.parked, g.sealed = true, true
 			g.closeFile()
 			return nil
 		}
+		g.tag, g.book.tag = t, t
 	}
-	// What is found is in the system's cache at least. It must be on the disk
-	// before somebody relies on it.
-	if err := vfs.SyncData(f); err != nil {
-		return err
-	}
+	from := g.end
 	got, err := scan(f, g.tag, g.end, size, last, func(x note) {
 		s.apply(g, x)
 		g.book.add(x)
 		if x.kind == kindDamaged {
 			g.parked = true
 		}
-		if g.book.due(int64(x.at)*8) && !wrong {
-			_ = g.book.write(int64(x.at)*8+noteRecord(x), false)
+		if to := int64(x.at)*8 + x.record; !wrong && x.kind != kindDamaged && g.book.due(to) {
+			_ = g.book.write(to, false) // the error stays with book
 		}
 	})
 	if err != nil {
 		return err
+	}
+	// What an index tells about was synced. What else is found is in the system's
+	// cache at least, and must be on the disk before somebody relies on it.
+	if got.keep > from {
+		if err := vfs.SyncData(f); err != nil {
+			return err
+		}
 	}
 	g.end, g.keep = got.end, got.keep
 	if got.torn {
@@ -116,6 +121,9 @@ func (s *Store) loadSegment(id uint32, size int64, last bool, heap *sorted) erro
 		g.book.err = errIndexWrong
 	}
 	g.users++ // the writer, or the keeper
+	if got.lost {
+		s.log.Error("packblob: parts of a segment cannot be read", "segment", id)
+	}
 	if last && !got.torn && !wrong && !g.parked {
 		s.active = g
 	} else {
@@ -124,17 +132,49 @@ func (s *Store) loadSegment(id uint32, size int64, last bool, heap *sorted) erro
 	return nil
 }
 
+// readTag takes the tag of a segment from its first block, or if that is damaged from
+// the first record, which always begins the second.
+func readTag(f vfs.File) (t tag, ok bool, err error) {
+	b := make([]byte, blockSize)
+	for _, at := range []int64{0, blockSize} {
+		n, err := f.ReadAt(b, at)
+		if unreadable(err) {
+			continue
+		} else if err != nil && err != io.EOF {
+			return t, false, err
+		}
+		if at == 0 {
+			t, ok = decodeSegmentHead(b[:n])
+		} else if n >= headerSize {
+			t = tag(b)
+			rec, good := decodeRecord(b[:n], t)
+			ok = good && rec.first
+		}
+		if ok {
+			return t, true, nil
+		}
+	}
+	return t, false, nil
+}
+
 // loadNotes reads the index file of a segment and moves its end to where the index
 // ends. It returns whether the segment is complete, and whether the file is wrong.
 func (s *Store) loadNotes(g *segment, heap *sorted) (sealed, wrong bool, err error) {
 	f, err := s.fs.OpenFile(g.book.path, os.O_RDONLY, 0)
-	if ignoreMissing(err) != nil || err != nil {
+	if unreadable(err) {
+		return false, true, nil
+	}
+	if err != nil {
 		return false, false, ignoreMissing(err)
 	}
 	defer f.Close()
 	off := int64(0)
 	for !sealed {
 		c, notes, ok, err := readChunk(f, off)
+		if unreadable(err) {
+			wrong = true
+			break
+		}
 		if err != nil {
 			return false, false, err
 		}
@@ -173,6 +213,17 @@ type sorted struct {
 	n     int
 }
 
+// newSorted has room for n notes, if they are many.
+func newSorted(n int) *sorted {
+	h := new(sorted)
+	if n > 1<<16 {
+		for i := range h.parts {
+			h.parts[i] = make([]byte, 0, n/len(h.parts)*17/16*(4+noteSize))
+		}
+	}
+	return h
+}
+
 func (h *sorted) add(seg uint32, note []byte) {
 	part := &h.parts[note[noteHash]]
 	*part = append(binary.LittleEndian.AppendUint32(*part, seg), note...)
@@ -181,43 +232,38 @@ func (h *sorted) add(seg uint32, note []byte) {
 
 func (s *Store) applySorted(h *sorted) {
 	for i, part := range h.parts {
-		for ; len(part) > 0; part = part[4+noteSize:] {
-			g, x := s.segs[binary.LittleEndian.Uint32(part)], decodeNote(part[4:])
+		for rest := part; len(rest) > 0; rest = rest[4+noteSize:] {
+			g, x := s.segs[binary.LittleEndian.Uint32(rest)], decodeNote(rest[4:])
 			s.apply(g, x)
 			g.parked = g.parked || x.kind == kindDamaged
 		}
-		h.parts[i] = nil
+		h.parts[i] = part[:0]
 	}
 	h.n = 0
 }
 
-// noteRecord is the size of the record that a note is about.
-func noteRecord(x note) int64 {
-	switch x.kind {
-	case kindLarge:
-		return recordSize(largePayload(int64(x.size)))
-	case kindTouch:
-		return recordSize(0)
-	case kindDelete:
-		return recordSize(8)
-	}
-	return recordSize(int64(x.size))
-}
-
-// apply does what a record says. Records come in the order of the log.
+// apply does what a record says. Records come in the order of the log. It is what a
+// start takes its time for.
 func (s *Store) apply(g *segment, x note) {
-	old, there := s.index.get(x.hash)
 	young := x.stamp + int64(slack)
+	if isBlob(x.kind) {
+		old, replaced := s.index.update(x.hash, func(old place, _ bool) place {
+			return place{
+				spot{g.id, x.at}, x.kind, uint32(x.size), x.record,
+				max(seconds(x.stamp), old.noted), max(young, old.young),
+			}
+		})
+		if replaced {
+			s.account(old, -1)
+		}
+		g.live += x.record
+		if len(s.damaged) > 0 {
+			delete(s.damaged, x.hash)
+		}
+		return
+	}
+	old, there := s.index.get(x.hash)
 	switch x.kind {
-	case kindBlob, kindLarge:
-		p := place{spot{g.id, x.at}, uint32(x.size), seconds(x.stamp), young}
-		if x.kind == kindLarge {
-			p.length |= largeBit
-		}
-		if there {
-			p.noted, p.young = max(p.noted, old.noted), max(p.young, old.young)
-		}
-		s.put(x.hash, p)
 	case kindTouch:
 		if there {
 			old.noted, old.young = max(old.noted, seconds(x.stamp)), max(old.young, young)
@@ -252,7 +298,7 @@ func (s *Store) loadLarge() error {
 		h, ok := parseRef(blob.Ref("sha256-" + e.Name()))
 		p, there := s.index.get(h)
 		switch {
-		case !ok && strings.HasSuffix(e.Name(), ".tmp"), ok && there && !p.large():
+		case !ok && strings.HasSuffix(e.Name(), ".tmp"), ok && there && !isLarge(p.kind):
 			if err := s.fs.Remove(path); err != nil {
 				return err
 			}
@@ -265,11 +311,11 @@ func (s *Store) loadLarge() error {
 	if len(matched) == s.index.large {
 		return nil
 	}
-	for _, part := range s.index.parts {
-		for h, p := range part {
-			if p.large() && !matched[h] {
-				s.forget(h)
-				s.damaged[h] = Damage{Ref: h.ref(), Segment: p.seg, Reason: "its file is missing"}
+	for i := range s.index.parts {
+		for _, e := range s.index.parts[i].all() {
+			if p := e.place(); isLarge(p.kind) && !matched[e.hash] {
+				s.forget(e.hash)
+				s.damaged[e.hash] = Damage{Ref: e.hash.ref(), Segment: p.seg, Reason: "its file is missing"}
 			}
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"io"
 	"sync/atomic"
-
-	"github.com/mailkeel/mailkeel/internal/vfs"
 )
 
 // memory is the bytes of a small blob. They are used again when nobody has use for
@@ -54,11 +52,3 @@ func (r *memoryReader) Close() error {
 	}
 	return nil
 }
-
-// fileReader reads a large blob that is on its way.
-type fileReader struct {
-	*io.SectionReader
-	f vfs.File
-}
-
-func (r *fileReader) Close() error { return r.f.Close() }

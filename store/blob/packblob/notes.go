@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	chunkMagic = "MKINDEX1"
+	chunkMagic = "MKINDEX2"
 	chunkHead  = 48
 	noteSize   = 56
 	noteHash   = 24 // where the hash is in a note
@@ -22,15 +22,16 @@ const (
 
 // A note is what an index file says about one record.
 type note struct {
-	kind  byte
-	at    uint32
-	size  uint64 // of the blob; of a delete: the spot that is void
-	stamp int64
-	hash  hash
+	kind   byte
+	at     uint32
+	record int64  // its size
+	size   uint64 // of the blob; of a delete: the spot that is void
+	stamp  int64
+	hash   hash
 }
 
 func (n *note) append(b []byte) []byte {
-	b = append(b, n.kind, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, uint32(n.record/8)<<8|uint32(n.kind))
 	b = binary.LittleEndian.AppendUint32(b, n.at)
 	b = binary.LittleEndian.AppendUint64(b, n.size)
 	b = binary.LittleEndian.AppendUint64(b, uint64(n.stamp))
@@ -38,7 +39,8 @@ func (n *note) append(b []byte) []byte {
 }
 
 func decodeNote(b []byte) (n note) {
-	n = note{b[0], binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint64(b[8:]), int64(binary.LittleEndian.Uint64(b[16:])), hash{}}
+	what := binary.LittleEndian.Uint32(b)
+	n = note{byte(what), binary.LittleEndian.Uint32(b[4:]), int64(what>>8) * 8, binary.LittleEndian.Uint64(b[8:]), int64(binary.LittleEndian.Uint64(b[16:])), hash{}}
 	copy(n.hash[:], b[noteHash:])
 	return n
 }

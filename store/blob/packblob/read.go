@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/mailkeel/mailkeel/internal/vfs"
 	"github.com/mailkeel/mailkeel/store/blob"
@@ -65,11 +66,14 @@ func (s *Store) Open(ctx context.Context, ref blob.Ref, off, n int64) (io.ReadCl
 		s.release(g)
 		return nil, fmt.Errorf("packblob: %w", err)
 	}
-	if p.large() {
+	if isLarge(p.kind) {
 		defer s.release(g)
 		return s.openLarge(f, g, h, p, off, n)
 	}
-	payload, err := s.payload(f, g.tag, h, p, p.size() <= smallRead)
+	payload, err := s.payload(f, g.tag, h, p, isPacked(p.kind) || p.size() <= smallRead)
+	if err == nil && isPacked(p.kind) {
+		payload, err = s.unpackSmall(payload, p)
+	}
 	if err == nil && payload != nil {
 		s.release(g)
 		return io.NopCloser(bytes.NewReader(payload[off : off+n])), nil
@@ -79,6 +83,18 @@ func (s *Store) Open(ctx context.Context, ref blob.Ref, off, n int64) (io.ReadCl
 		return nil, s.readError(h, p, err)
 	}
 	return &segmentReader{io.NewSectionReader(f, p.off()+headerSize+off, n), s, g}, nil
+}
+
+// unpackSmall takes the payload of a packed blob.
+func (s *Store) unpackSmall(payload []byte, p place) ([]byte, error) {
+	if len(payload) < 8 || leUint64(payload) != uint64(p.size()) {
+		return nil, errWrong
+	}
+	b, err := s.codec.unpack(make([]byte, 0, p.size()), payload[8:])
+	if err == nil && int64(len(b)) != p.size() {
+		err = errWrong
+	}
+	return b, err
 }
 
 // segmentReader keeps its segment.
@@ -101,7 +117,7 @@ var errWrong = errors.New("bytes differ from what was written")
 
 // payload checks the record of a blob, and returns its payload if it is wanted.
 func (s *Store) payload(f io.ReaderAt, t tag, h hash, p place, wanted bool) ([]byte, error) {
-	size := p.record() - headerSize
+	size := p.record - headerSize
 	buf := make([]byte, headerSize+min(size, smallRead))
 	if wanted {
 		buf = make([]byte, headerSize+size)
@@ -113,7 +129,7 @@ func (s *Store) payload(f io.ReaderAt, t tag, h hash, p place, wanted bool) ([]b
 		return nil, err
 	}
 	rec, ok := decodeRecord(buf, t)
-	if !ok || rec.hash != h || recordSize(int64(rec.length)) != p.record() || rec.kind != kindBlob && rec.kind != kindLarge {
+	if !ok || rec.hash != h || recordSize(int64(rec.length)) != p.record || rec.kind != p.kind {
 		return nil, errWrong
 	}
 	first := buf[headerSize:][:min(int64(rec.length), int64(len(buf)-headerSize))]
@@ -135,12 +151,15 @@ func (s *Store) payload(f io.ReaderAt, t tag, h hash, p place, wanted bool) ([]b
 	return nil, nil
 }
 
-// readError parks a blob whose bytes are wrong.
+// unreadable says whether the disk cannot give bytes back. No later try reads more.
+func unreadable(err error) bool { return errors.Is(err, syscall.EIO) }
+
+// readError parks a blob whose bytes are wrong or cannot be read.
 func (s *Store) readError(h hash, p place, err error) error {
-	if !errors.Is(err, errWrong) {
+	if !errors.Is(err, errWrong) && !unreadable(err) {
 		return fmt.Errorf("packblob: %w", err)
 	}
-	d := Damage{Ref: h.ref(), Segment: p.seg, Reason: errWrong.Error()}
+	d := Damage{Ref: h.ref(), Segment: p.seg, Reason: err.Error()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now, ok := s.index.get(h); ok && now.spot == p.spot {
@@ -149,7 +168,7 @@ func (s *Store) readError(h hash, p place, err error) error {
 		if g := s.segs[p.seg]; g != nil {
 			g.parked = true
 		}
-		s.log.Error("packblob: a blob is damaged", "blob", d.Ref, "segment", p.seg)
+		s.log.Error("packblob: a blob is damaged", "blob", d.Ref, "segment", p.seg, "err", err)
 	}
 	return &damagedError{d}
 }
@@ -157,7 +176,7 @@ func (s *Store) readError(h hash, p place, err error) error {
 // openLarge reads a blob in a file of its own, block by block.
 func (s *Store) openLarge(f io.ReaderAt, g *segment, h hash, p place, off, n int64) (io.ReadCloser, error) {
 	sums, err := s.payload(f, g.tag, h, p, true)
-	if err == nil && (len(sums) < 8 || leUint64(sums) != uint64(p.size())) {
+	if err == nil && (len(sums) < 8 || leUint64(sums) != uint64(p.size()) || int64(len(sums)) != largePayload(p.kind, p.size())) {
 		err = errWrong
 	}
 	if err != nil {
@@ -176,18 +195,40 @@ func (s *Store) openLarge(f io.ReaderAt, g *segment, h hash, p place, off, n int
 	if err != nil {
 		return nil, fmt.Errorf("packblob: %w", err)
 	}
-	return &largeReader{s: s, f: file, h: h, p: p, sums: sums[8:], off: off, end: off + n}, nil
+	return s.newLargeReader(file, h, p, sums[8:], off, off+n), nil
 }
 
+func (s *Store) newLargeReader(f vfs.File, h hash, p place, sums []byte, off, end int64) *largeReader {
+	r := &largeReader{s: s, h: h, p: p, blocks: blockReader{f: f, codec: &s.codec, left: p.size()}, sums: sums, off: off, end: end}
+	r.skip(off / largeBlock)
+	return r
+}
+
+// A largeReader reads block after block.
 type largeReader struct {
 	s        *Store
-	f        vfs.File
 	h        hash
 	p        place
-	sums     []byte
+	blocks   blockReader
+	sums     []byte // of the blocks to come
 	off, end int64
-	block    []byte // the checked block that off is in, or empty
+	rest     []byte // of the checked block that off is in
 	err      error
+}
+
+// skip goes to a block.
+func (r *largeReader) skip(blocks int64) {
+	r.blocks.left -= blocks * largeBlock
+	if !isPacked(r.p.kind) {
+		r.blocks.at = blocks * largeBlock
+		r.sums = r.sums[blocks*4:]
+		return
+	}
+	r.blocks.at = int64(len(largeMagic))
+	for ; blocks > 0; blocks-- {
+		r.blocks.at += 8 + int64(binary.LittleEndian.Uint32(r.sums)&^packedBlock)
+		r.sums = r.sums[8:]
+	}
 }
 
 func (r *largeReader) Read(b []byte) (int, error) {
@@ -200,38 +241,97 @@ func (r *largeReader) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	in := r.off % largeBlock
-	if len(r.block) == 0 || in == 0 {
-		if r.err = r.load(r.off - in); r.err != nil {
+	if len(r.rest) == 0 {
+		if r.err = r.load(); r.err != nil {
 			return 0, r.err
 		}
 	}
-	n := copy(b, r.block[in:min(int64(len(r.block)), in+r.end-r.off)])
+	n := copy(b[:min(int64(len(b)), r.end-r.off)], r.rest)
+	r.rest = r.rest[n:]
 	r.off += int64(n)
 	return n, nil
 }
 
-// load reads a block. When the last byte of a block was read off is in the next.
-func (r *largeReader) load(at int64) error {
-	if r.block == nil {
-		r.block = make([]byte, largeBlock)
-	}
-	r.block = r.block[:min(largeBlock, r.p.size()-at)]
-	err := readFull(r.f, r.block, at)
-	if err != nil && eofIsNil(err) == nil || err == nil && checksum(r.block) != binary.LittleEndian.Uint32(r.sums[at/largeBlock*4:]) {
-		err = errWrong
+// load reads the block that off is in.
+func (r *largeReader) load() (err error) {
+	var plain []byte
+	if isPacked(r.p.kind) {
+		plain, err = r.blocks.next(r.sums[:8])
+		r.sums = r.sums[8:]
+	} else {
+		plain, err = r.blocks.plain(r.sums)
+		r.sums = r.sums[4:]
 	}
 	if err != nil {
 		return r.s.readError(r.h, r.p, err)
 	}
+	r.rest = plain[r.off%largeBlock:]
 	return nil
 }
 
 func (r *largeReader) Close() error {
-	if r.f == nil {
+	if r.blocks.f == nil {
 		return nil
 	}
-	err := r.f.Close()
-	r.f, r.err = nil, os.ErrClosed
+	err := r.blocks.f.Close()
+	r.blocks.f, r.err = nil, os.ErrClosed
+	return err
+}
+
+// A blockReader reads the blocks of a large blob one after the other, and checks them.
+type blockReader struct {
+	f           vfs.File
+	codec       *codec
+	at          int64 // where in the file
+	left        int64 // how much of the blob is to come; zero if that is not known
+	buf, packed []byte
+}
+
+// plain returns a block of a file that is not compressed.
+func (r *blockReader) plain(sum []byte) ([]byte, error) {
+	if r.buf == nil {
+		r.buf = make([]byte, largeBlock)
+	}
+	b := r.buf[:min(largeBlock, r.left)]
+	if err := r.read(b, r.at, sum); err != nil {
+		return nil, err
+	}
+	r.at += int64(len(b))
+	r.left -= int64(len(b))
+	return b, nil
+}
+
+// next returns a block of a file that is, given its number of bytes and checksum.
+func (r *blockReader) next(head []byte) ([]byte, error) {
+	word := binary.LittleEndian.Uint32(head)
+	n := int(word &^ packedBlock)
+	if n > largeBlock {
+		return nil, errWrong
+	}
+	if r.buf == nil {
+		r.buf, r.packed = make([]byte, largeBlock), make([]byte, largeBlock)
+	}
+	b := r.packed[:n]
+	err := r.read(b, r.at+8, head[4:])
+	if err == nil && word&packedBlock != 0 {
+		b, err = r.codec.unpack(r.buf[:0:largeBlock], b)
+	}
+	if err == nil && r.left > 0 && int64(len(b)) != min(largeBlock, r.left) {
+		err = errWrong
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.at += 8 + int64(n)
+	r.left = max(0, r.left-int64(len(b)))
+	return b, nil
+}
+
+// read fills b and compares it with a checksum.
+func (r *blockReader) read(b []byte, at int64, sum []byte) error {
+	err := readFull(r.f, b, at)
+	if err != nil && eofIsNil(err) == nil || err == nil && checksum(b) != binary.LittleEndian.Uint32(sum) {
+		return errWrong
+	}
 	return err
 }

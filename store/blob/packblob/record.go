@@ -14,18 +14,25 @@ const (
 	headerSize = 64
 	blockSize  = 4096    // batches begin at multiples of it, so none is written twice
 	maxBatch   = 1 << 20 // bytes of records that share a write and a sync
+	maxSmall   = 512 << 10
 )
 
-// Kinds of records; the last stands in index files only.
+// Kinds of records; damaged ones stand in index files only.
 const (
-	kindBlob    = 1 // the payload is the blob
-	kindLarge   = 2 // the payload is the length and the block sums of a file
-	kindTouch   = 3 // no payload: the blob is young at the stamp
-	kindDelete  = 4 // the payload is where the record stands that is void
-	kindDamaged = 5
+	kindBlob        = 1 // the payload is the blob
+	kindLarge       = 2 // the payload is the length and the block sums of a file
+	kindTouch       = 3 // no payload: the blob is young at the stamp
+	kindDelete      = 4 // the payload is where the record stands that is void
+	kindDamaged     = 5
+	kindPacked      = 6 // the payload is the length and the compressed blob
+	kindPackedLarge = 7 // as large, of a file of compressed blocks
 
 	flagFirst = 1 // of its batch
 )
+
+func isLarge(kind byte) bool  { return kind == kindLarge || kind == kindPackedLarge }
+func isPacked(kind byte) bool { return kind == kindPacked || kind == kindPackedLarge }
+func isBlob(kind byte) bool   { return kind == kindBlob || kind == kindPacked || isLarge(kind) }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -97,7 +104,7 @@ func decodeRecord(b []byte, t tag) (r record, ok bool) {
 	good := b[9]&^flagFirst == 0 && b[10] == 0 && b[11] == 0
 	switch r.kind {
 	case kindBlob, kindTouch:
-	case kindLarge:
+	case kindLarge, kindPacked, kindPackedLarge:
 		good = good && r.length >= 8
 	case kindDelete:
 		good = good && r.length == 8

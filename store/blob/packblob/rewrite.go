@@ -27,7 +27,7 @@ func (s *Store) pick() (*segment, error) {
 		err := s.eachNote(g, func(x note) error {
 			if x.kind == kindTouch || x.kind == kindDelete {
 				if s.needed(g, x) != nil {
-					kept += noteRecord(x)
+					kept += x.record
 				}
 			}
 			return nil
@@ -124,7 +124,7 @@ func (s *Store) copyRecord(g *segment, x note) (*batch, int64, error) {
 		if s.closed {
 			return nil, 0, ErrClosed
 		}
-		return s.queue(it), noteRecord(x), nil
+		return s.queue(it), x.record, nil
 	}
 	from := spot{g.id, x.at}
 	s.mu.Lock()
@@ -153,7 +153,7 @@ func (s *Store) copyRecord(g *segment, x note) (*batch, int64, error) {
 	if p, ok := s.index.get(x.hash); !ok || p.spot != from {
 		return nil, 0, nil
 	}
-	return s.queue(it), p.record(), nil
+	return s.queue(it), p.record, nil
 }
 
 // pause bounds the rate of a rewriting.

@@ -11,6 +11,7 @@ type found struct {
 	end  int64 // of the last good record, in whole blocks
 	keep int64 // of the last byte that is not zero, in whole blocks
 	torn bool  // something stands behind end: a batch that was never finished
+	lost bool  // some of it cannot be read; then nothing is taken for torn
 }
 
 // scan reads a segment from an offset on and calls fn for each record. Bytes that
@@ -59,7 +60,7 @@ func scan(f io.ReaderAt, t tag, from, size int64, tail bool, fn func(note)) (fou
 			pos, r.keep = end, end
 			continue
 		}
-		if rec.first && pos%blockSize == 0 {
+		if rec.first && pos%blockSize == 0 || w.lost {
 			for _, d := range held {
 				fn(d)
 			}
@@ -72,9 +73,10 @@ func scan(f io.ReaderAt, t tag, from, size int64, tail bool, fn func(note)) (fou
 		}
 		pos, good, r.end, r.keep = end, end, end, end
 	}
-	r.torn = held != nil
+	r.lost = w.lost
+	r.torn = held != nil && !r.lost
 	for _, x := range held {
-		if x.kind != kindDamaged {
+		if x.kind != kindDamaged || r.lost {
 			fn(x)
 		}
 	}
@@ -89,13 +91,18 @@ type window struct {
 	buf  []byte
 	off  int64
 	n    int
+	lost bool // some bytes could not be read
 }
 
 // at returns n bytes from an offset. n is at most the size of buf.
 func (w *window) at(off int64, n int) ([]byte, error) {
 	if off < w.off || off+int64(n) > w.off+int64(w.n) {
 		w.off, w.n = off, int(min(int64(len(w.buf)), w.size-off))
-		if err := readFull(w.f, w.buf[:w.n], off); err != nil {
+		err := readFull(w.f, w.buf[:w.n], off)
+		if unreadable(err) {
+			err = w.readBlocks()
+		}
+		if err != nil {
 			w.n = 0
 			return nil, err
 		}
@@ -103,9 +110,29 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	return w.buf[off-w.off:][:n], nil
 }
 
+// readBlocks reads what can be read of the window. What cannot is no record and not
+// zero.
+func (w *window) readBlocks() error {
+	for b, at := w.buf[:w.n], w.off; len(b) > 0; {
+		k := min(int(blockSize-at%blockSize), len(b))
+		err := readFull(w.f, b[:k], at)
+		if unreadable(err) {
+			w.lost, err = true, nil
+			for i := range b[:k] {
+				b[i] = 0xff
+			}
+		}
+		if err != nil {
+			return err
+		}
+		b, at = b[k:], at+int64(k)
+	}
+	return nil
+}
+
 // note checks the payload of a record.
 func (w *window) note(rec record, pos int64) (note, error) {
-	x := note{kind: rec.kind, at: uint32(pos / 8), size: uint64(rec.length), stamp: rec.stamp, hash: rec.hash}
+	x := note{kind: rec.kind, at: uint32(pos / 8), record: recordSize(int64(rec.length)), size: uint64(rec.length), stamp: rec.stamp, hash: rec.hash}
 	sum := uint32(0)
 	for off, rest := pos+headerSize, int64(rec.length); rest > 0; {
 		b, err := w.at(off, int(min(rest, 64<<10)))
@@ -114,7 +141,7 @@ func (w *window) note(rec record, pos int64) (note, error) {
 		}
 		if sum == 0 && off == pos+headerSize {
 			switch rec.kind {
-			case kindLarge:
+			case kindLarge, kindPacked, kindPackedLarge:
 				x.size = leUint64(b)
 			case kindDelete:
 				x.size = decodeSpot(b).pack()
@@ -123,7 +150,9 @@ func (w *window) note(rec record, pos int64) (note, error) {
 		sum = crc32.Update(sum, castagnoli, b)
 		off, rest = off+int64(len(b)), rest-int64(len(b))
 	}
-	if sum != rec.sum || rec.kind == kindLarge && (x.size > maxBlob || largePayload(int64(x.size)) != int64(rec.length)) {
+	if sum != rec.sum || x.size > maxBlob && rec.kind != kindDelete ||
+		isLarge(rec.kind) && largePayload(rec.kind, int64(x.size)) != int64(rec.length) ||
+		rec.kind == kindPacked && x.size > maxSmall {
 		x.kind = kindDamaged
 	}
 	return x, nil

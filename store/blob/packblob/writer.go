@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -33,9 +33,11 @@ type writer struct {
 	ctx   context.Context
 	mem   *memory      // nil before the first Write and for a large blob
 	large *largeWriter // nil while all is in mem
-	err   error        // why it takes no more
-	batch *batch       // of a staged blob; nil if it is durable
-	info  blob.Info    // of a staged blob
+	// staged is what large was, for Open.
+	staged *largeWriter
+	err    error     // why it takes no more
+	batch  *batch    // of a staged blob; nil if it is durable
+	info   blob.Info // of a staged blob
 
 	// Open may be called while another goroutine goes on.
 	mu     sync.Mutex
@@ -114,23 +116,20 @@ func (w *writer) Open() (io.ReadCloser, error) {
 				return nil, fmt.Errorf("packblob: %w", err)
 			}
 		}
-		return w.large.open()
-	case w.ready && w.mem == nil && w.info.Size > 0: // large
-		f, err := w.s.fs.OpenFile(w.s.largePath(w.hash()), os.O_RDONLY, 0)
-		if err != nil { // it was there already, as a small one
-			return w.s.Open(w.ctx, w.info.Ref, 0, -1)
+		return w.large.open(w.large.path, hash{})
+	case w.ready && w.staged != nil:
+		// It may have been there already, as a small one or compressed otherwise.
+		r, err := w.s.Open(w.ctx, w.info.Ref, 0, -1)
+		if errors.Is(err, blob.ErrNotFound) {
+			h, _ := parseRef(w.info.Ref)
+			return w.staged.open(w.s.largePath(h), h)
 		}
-		return &fileReader{io.NewSectionReader(f, 0, w.info.Size), f}, nil
+		return r, err
 	case w.mem == nil:
 		return io.NopCloser(bytes.NewReader(nil)), nil
 	}
 	w.opened = true
 	return w.mem.open(), nil
-}
-
-func (w *writer) hash() hash {
-	h, _ := parseRef(w.info.Ref)
-	return h
 }
 
 // maxStaged is how many batches wait to be written at most before Stage does it,
@@ -158,7 +157,7 @@ func (w *writer) stage() (info blob.Info, crowded bool, err error) {
 	w.err = errStaged
 	if w.large != nil {
 		info, w.batch, err = w.s.adopt(w.large, now)
-		w.large = nil
+		w.staged, w.large = w.large, nil
 	} else {
 		info, w.batch, crowded, err = w.stageSmall(now)
 	}
@@ -170,10 +169,21 @@ func (w *writer) stage() (info blob.Info, crowded bool, err error) {
 }
 
 func (w *writer) stageSmall(now time.Time) (blob.Info, *batch, bool, error) {
-	b := w.bytes()
-	it := &item{kind: kindBlob, hash: sha256.Sum256(b), size: int64(len(b)), payload: b, sum: checksum(b), young: now.UnixNano(), mem: w.mem}
+	s, b := w.s, w.bytes()
+	it := &item{kind: kindBlob, hash: sha256.Sum256(b), size: int64(len(b)), payload: b, young: now.UnixNano(), mem: w.mem}
+	if s.compress {
+		mem := s.memory()
+		defer mem.release()
+		packed, ok, err := s.codec.pack(binary.LittleEndian.AppendUint64(mem.buf, uint64(len(b))), b)
+		if err != nil {
+			return blob.Info{}, nil, false, err
+		}
+		if mem.buf = packed; ok {
+			it.kind, it.payload, it.mem = kindPacked, packed, mem
+		}
+	}
+	it.sum = checksum(it.payload)
 	info := blob.Info{Ref: it.hash.ref(), Size: it.size, Young: now}
-	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	batch, err := s.stage(it)

@@ -1,0 +1,115 @@
+package packblob
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/mailkeel/mailkeel/internal/vfs"
+)
+
+// adoptOrphans takes back large blobs that have no record: their writer did not
+// come so far, or the record was damaged, or the file of a deleted blob was not
+// removed. What is not needed goes with the next sweep.
+func (s *Store) adoptOrphans() {
+	for _, h := range s.orphans {
+		err := s.adoptOrphan(h)
+		if errors.Is(err, errWrong) || unreadable(err) {
+			s.mu.Lock()
+			s.damaged[h] = Damage{Ref: h.ref(), Reason: fmt.Sprint("its file has no record: ", err)}
+			s.mu.Unlock()
+		} else if err != nil {
+			s.log.Warn("packblob: a large blob without a record was not taken back", "blob", h.ref(), "err", err)
+		}
+	}
+	s.orphans = nil
+}
+
+// adoptOrphan reads a large blob and writes a record for it.
+func (s *Store) adoptOrphan(h hash) error {
+	f, err := s.fs.OpenFile(s.largePath(h), os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	packed := false
+	size, sums, err := plainSums(f, h)
+	if errors.Is(err, errWrong) {
+		packed = true
+		size, sums, err = s.packedSums(f, h)
+	}
+	if err != nil {
+		return err
+	}
+	// Its name may not have been durable when the power went.
+	if err := s.fs.SyncDir(filepath.Join(s.dir, "large")); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	b, err := s.stage(largeItem(h, size, sums, packed, s.clock.Now()))
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.wait(b)
+}
+
+// plainSums returns the block sums of a file that is a blob as it is.
+func plainSums(f vfs.File, h hash) (size int64, sums []byte, err error) {
+	sum := sha256.New()
+	buf := make([]byte, largeBlock)
+	for {
+		n, err := f.ReadAt(buf, size)
+		if n > 0 {
+			sum.Write(buf[:n])
+			sums = binary.LittleEndian.AppendUint32(sums, checksum(buf[:n]))
+			size += int64(n)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+	}
+	if size > maxBlob || hash256(sum) != h {
+		return 0, nil, errWrong
+	}
+	return size, sums, nil
+}
+
+// packedSums does so for a file of compressed blocks.
+func (s *Store) packedSums(f vfs.File, h hash) (size int64, sums []byte, err error) {
+	sum := sha256.New()
+	head := make([]byte, 8)
+	if err := readFull(f, head, 0); err != nil || string(head) != largeMagic {
+		return 0, nil, errWrong
+	}
+	r := &blockReader{f: f, codec: &s.codec, at: int64(len(largeMagic))}
+	for {
+		if err := readFull(f, head, r.at); err != nil {
+			if eofIsNil(err) != nil {
+				return 0, nil, err
+			}
+			break
+		}
+		if size%largeBlock != 0 || size > maxBlob { // a short block is the last
+			return 0, nil, errWrong
+		}
+		plain, err := r.next(head)
+		if err != nil {
+			return 0, nil, err
+		}
+		sum.Write(plain)
+		sums = append(sums, head...)
+		size += int64(len(plain))
+	}
+	if hash256(sum) != h {
+		return 0, nil, errWrong
+	}
+	return size, sums, nil
+}
