@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
@@ -74,5 +75,72 @@ func TestAReopenedDatabase(t *testing.T) {
 	must(t, err)
 	if len(entries) != 1 {
 		t.Errorf("after Close: %v", entries)
+	}
+}
+
+// TestConnectionsShareTheLog: readers see whole transactions while others write and
+// the log begins anew.
+func TestConnectionsShareTheLog(t *testing.T) {
+	db, done, err := open(new(vfs.Mem), sqldb.Options{Readers: 3, MaxLog: 32 << 10})
+	must(t, err)
+	must(t, create(db))
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for i := range 70 {
+				err := db.Update(t.Context(), func(c sqldb.Conn) error {
+					if err := c.Exec("INSERT OR REPLACE INTO t VALUES (1, ?)", i); err != nil {
+						return err
+					}
+					return c.Exec("INSERT OR REPLACE INTO t VALUES (2, ?)", i)
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Go(func() {
+			for range 70 {
+				if got, err := rows(db); err != nil || got[1] != got[2] {
+					t.Error(got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	must(t, done())
+}
+
+// TestTwoDatabasesOnOneFile do not write at the same time.
+func TestTwoDatabasesOnOneFile(t *testing.T) {
+	disk := new(vfs.Mem)
+	v, err := sqlvfs.Register(disk)
+	must(t, err)
+	o := sqldb.Options{FS: disk, VFS: v.Name()}
+	a, err := sqldb.OpenSQLite("/db", o)
+	must(t, err)
+	must(t, create(a))
+	b, err := sqldb.OpenSQLite("/db", o)
+	must(t, err)
+	if err := v.Close(); !errors.Is(err, sqlvfs.ErrInUse) {
+		t.Errorf("closed while in use: %v", err)
+	}
+	var wg sync.WaitGroup
+	for i, db := range []*sqldb.SQLite{a, b} {
+		wg.Go(func() {
+			for k := range 30 {
+				err := db.Update(t.Context(), func(c sqldb.Conn) error { return c.Exec("INSERT INTO t VALUES (?, '')", 2*k+i) })
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	got, err := rows(b)
+	must(t, errors.Join(err, a.Close()))
+	must(t, errors.Join(b.Close(), v.Close(), v.Close()))
+	if len(got) != 60 {
+		t.Errorf("%d rows", len(got))
 	}
 }

@@ -119,3 +119,31 @@ func TestSyncDataIsInjected(t *testing.T) {
 		}
 	}
 }
+
+// TestAFailedSyncIsNotMadeUpFor: the next one does not make durable what it did not.
+func TestAFailedSyncIsNotMadeUpFor(t *testing.T) {
+	fail := false
+	m := new(vfs.Mem)
+	i := &vfs.Inject{FS: m, Before: func(op vfs.Op) error {
+		if fail && op.Kind == "Sync" {
+			return syscall.EIO
+		}
+		return nil
+	}}
+	write(t, i, "/f", "aaaa")
+	must(t, i.SyncDir("/"))
+	f, err := i.OpenFile("/f", os.O_RDWR, 0)
+	must(t, err)
+	_, err = f.WriteAt([]byte("b"), 1)
+	must(t, err)
+	fail = true
+	if err := f.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	fail = false
+	_, err = f.WriteAt([]byte("cc"), 3)
+	must(t, errors.Join(err, f.Sync()))
+	if now, left := read(t, m, "/f"), read(t, m.Crash(), "/f"); now != "abacc" || left != "aaacc" {
+		t.Errorf("it reads %q, and %q after a power cut", now, left)
+	}
+}

@@ -18,8 +18,10 @@ type Op struct {
 type Inject struct {
 	FS FS
 	// Before may return an error, and then the operation does not happen and
-	// fails with it; but half of a Write is written, as by a full disk, and a
-	// Close does close. It is called from many goroutines.
+	// fails with it; but half of a Write is written, as by a full disk, a
+	// Close does close, and what a Sync did not make durable no later one will
+	// (of a Mem), because Linux takes it for written. It is called from many
+	// goroutines.
 	Before func(Op) error
 }
 
@@ -119,13 +121,21 @@ func (f *injectFile) ReadAt(p []byte, off int64) (int, error) {
 
 func (f *injectFile) Sync() error {
 	if err := f.i.Before(Op{Kind: "Sync", Name: f.name}); err != nil {
+		f.notSynced()
 		return err
 	}
 	return f.f.Sync()
 }
 
+func (f *injectFile) notSynced() {
+	if m, ok := f.f.(*memFile); ok {
+		m.notSynced()
+	}
+}
+
 func (f *injectFile) SyncData() error {
 	if err := f.i.Before(Op{Kind: "SyncData", Name: f.name}); err != nil {
+		f.notSynced()
 		return err
 	}
 	return SyncData(f.f)

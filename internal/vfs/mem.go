@@ -328,6 +328,12 @@ func (f *memFile) Sync() error {
 	})
 }
 
+// notSynced is a Sync that failed: what was written can be read, but is not durable
+// and will not be unless it is written again.
+func (f *memFile) notSynced() {
+	_ = f.use("sync", false, func() error { f.n.writes = nil; return nil })
+}
+
 func (f *memFile) Truncate(size int64) error {
 	return f.use("truncate", true, func() error {
 		if err := f.room(size); err != nil {

@@ -1,0 +1,5 @@
+//go:build race
+
+package sqlvfs_test
+
+const raceEnabled = true
