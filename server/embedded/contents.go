@@ -31,7 +31,8 @@ func openBlobs(ctx context.Context, dir string, o Options) (s *packblob.Store, e
 	if err != nil {
 		return nil, err
 	}
-	s, err = packblob.Open(filepath.Join(dir, packsDir), packblob.Options{FS: o.FS, Clock: o.Clock, Logger: o.Logger})
+	o.packs.FS, o.packs.Clock, o.packs.Logger = o.FS, o.Clock, o.Logger
+	s, err = packblob.Open(filepath.Join(dir, packsDir), o.packs)
 	if err != nil {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}

@@ -20,6 +20,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -65,6 +66,11 @@ type Options struct {
 	// FS is for tests of this module, which fail and cut off what is done to packs and
 	// small files; SQLite goes its own way. Nil means that of the machine.
 	FS vfs.FS
+
+	// What tests make small. With db.VFS SQLite goes to FS too, and the directory
+	// is not one of the machine.
+	db    sqldb.Options
+	packs packblob.Options
 }
 
 // A Home is an open directory. Its parts are used until Close.
@@ -99,13 +105,18 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 			h = nil
 		}
 	}()
-	if h.lock, err = lock(dir); err != nil {
-		return h, err
+	if o.db.VFS == "" {
+		if h.lock, err = lock(dir); err != nil {
+			return h, err
+		}
+	} else {
+		o.db.FS = o.FS
 	}
 	if _, err := readVersion(o.FS, dir); err != nil {
 		return h, err
 	}
-	if h.db, err = sqldb.OpenSQLite(filepath.Join(dir, "mail.db"), sqldb.Options{Reserve: reserve}); err != nil {
+	o.db.Reserve = cmp.Or(o.db.Reserve, reserve)
+	if h.db, err = sqldb.OpenSQLite(filepath.Join(dir, "mail.db"), o.db); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
 	}
 	if h.Blobs, err = openBlobs(ctx, dir, o); err != nil {

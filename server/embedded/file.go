@@ -33,20 +33,20 @@ func prepare(fsys vfs.FS, dir string, mustExist bool) error {
 	if err := vfs.MkdirDurably(fsys, dir, 0o700); err != nil {
 		return fmt.Errorf("embedded: %w", err)
 	}
-	return private(dir)
+	return private(fsys, dir)
 }
 
 // private makes sure that others may not enter dir. It takes no rights away from
 // one that is in use for other things, such as /tmp.
-func private(dir string) error {
-	fi, err := os.Stat(dir)
+func private(fsys vfs.FS, dir string) error {
+	fi, err := fsys.Stat(dir)
 	if err != nil {
 		return fmt.Errorf("embedded: %w", err)
 	}
 	if runtime.GOOS == "windows" || fi.Mode().Perm()&0o077 == 0 {
 		return nil
 	}
-	entries, err := os.ReadDir(dir)
+	entries, err := fsys.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("embedded: %w", err)
 	}
