@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -113,6 +114,16 @@ func openWriter(path string, o *Options) (*conn, error) {
 	}
 	if err := c.useWAL(); err != nil {
 		return nil, errors.Join(err, c.Close())
+	}
+	// With the first statement the log is there, until the last connection closes.
+	// SQLite syncs its folder with the first commit, but takes no notice if that
+	// fails.
+	err = c.Query("SELECT 1 FROM sqlite_schema LIMIT 1", func(Row) error { return nil })
+	if err == nil {
+		err = o.FS.SyncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sqldb: %w", err), c.Close())
 	}
 	return c, nil
 }

@@ -210,3 +210,36 @@ func TestEveryOperationFails(t *testing.T) {
 		}
 	}
 }
+
+// TestTheNameOfTheLogIsDurable: SQLite does not look whether the sync of the folder
+// of a new log worked.
+func TestTheNameOfTheLogIsDurable(t *testing.T) {
+	old := new(vfs.Mem)
+	db, done, err := open(old, small)
+	must(t, err)
+	must(t, create(db))
+	must(t, done())
+	for n := 1; n < 20; n++ {
+		for _, was := range []*vfs.Mem{new(vfs.Mem), old} {
+			disk, syncs := was.Crash(), 0
+			db, done, err := open(&vfs.Inject{FS: disk, Before: func(op vfs.Op) error {
+				if op.Kind == "SyncDir" {
+					if syncs++; syncs == n {
+						return syscall.EIO
+					}
+				}
+				return nil
+			}}, small)
+			if err != nil {
+				continue // it says so
+			}
+			must(t, create(db))
+			l := &ledger{rows: map[int64]string{}}
+			must(t, l.work(db, rand.New(rand.NewPCG(1, 1)), 3))
+			if err := verify(disk.Crash(), l.rows); err != nil {
+				t.Errorf("sync %d of the folder failed, then the power: %v", n, err)
+			}
+			must(t, done())
+		}
+	}
+}

@@ -157,7 +157,7 @@ func (p *powerTest) before(op vfs.Op) error {
 // start starts a server on what is left and says what it finds, before it takes a
 // new message.
 func (p *powerTest) start(disk *vfs.Mem, n int) (_ *state, err error) {
-	r, err := openRig(disk, p.clock, &hop{})
+	r, err := openRig(disk, p.clock, &hop{}, nil)
 	if err != nil {
 		return nil, fmt.Errorf("it does not start: %w", err)
 	}
@@ -184,7 +184,7 @@ func (p *powerTest) start(disk *vfs.Mem, n int) (_ *state, err error) {
 func (p *powerTest) open() {
 	p.t.Helper()
 	var err error
-	if p.rig, err = openRig(&vfs.Inject{FS: p.disk, Before: p.before}, p.clock, p.hop); err != nil {
+	if p.rig, err = openRig(&vfs.Inject{FS: p.disk, Before: p.before}, p.clock, p.hop, nil); err != nil {
 		p.t.Fatal(err)
 	}
 	addrs, err := p.rig.run(p.rig.srv.MX)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"regexp"
 	"slices"
@@ -42,7 +43,7 @@ type rig struct {
 }
 
 // open opens what is there, or makes it.
-func openRig(fsys vfs.FS, clock *testclock.Clock, rest mailkeel.Transport) (r *rig, err error) {
+func openRig(fsys vfs.FS, clock *testclock.Clock, rest mailkeel.Transport, log *slog.Logger) (r *rig, err error) {
 	r = &rig{stop: func() {}}
 	defer func() {
 		if err != nil {
@@ -55,7 +56,7 @@ func openRig(fsys vfs.FS, clock *testclock.Clock, rest mailkeel.Transport) (r *r
 	}
 	ctx := context.Background()
 	r.home, err = Open(ctx, "/mail", Options{
-		Clock: clock, FS: fsys,
+		Clock: clock, FS: fsys, Logger: log,
 		db:    sqldb.Options{VFS: r.sql.Name(), Readers: 2, MaxLog: 256 << 10, Reserve: 64 << 10},
 		packs: packblob.Options{SegmentSize: 64 << 10, LargeSize: 12 << 10, RewriteRate: -1},
 	})
