@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
 )
@@ -93,7 +95,7 @@ func (s *Server) purge(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := s.cfg.Manager.Purged(ctx, id); err != nil {
+		if err := s.cfg.Manager.Purged(ctx, id); err != nil && !errors.Is(err, accounts.ErrNoUser) { // another node may have been faster
 			return err
 		}
 		s.cfg.Logger.Info("server: removed the mail of a deleted account", "account", id)

@@ -8,12 +8,17 @@
 //
 // A blob is written in tmp, synced, renamed to its name, and then its folder is
 // synced. So what stands under a name is whole, and what was committed has a name
-// that survives a power cut. One process uses a folder at a time.
+// that survives a power cut.
+//
+// One process uses a folder at a time, or with Options.Shared several do. Then what
+// looks at a blob and changes it holds a lock of the file system too, on a file in
+// locks/; the file system may be one of the machine, or NFS 4.
 package fileblob
 
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -46,6 +51,9 @@ type Options struct {
 	// 16 MB, negative none. When less is free, writes fail with syscall.ENOSPC,
 	// where FS is a vfs.Freer.
 	MinFree int64
+	// Shared says that other processes use the folder, all with Shared. It needs
+	// a file system with locks: FS is nil then.
+	Shared bool
 }
 
 // Store is a blob.Store in a folder.
@@ -56,6 +64,8 @@ type Store struct {
 	free  vfs.Freer // nil if that is not known
 	least int64
 	temps atomic.Uint64
+	own   string // begins the names of our temporary files
+	locks string // the folder of locks, if the folder is shared
 
 	shards [256]shard // by the first byte of the hash
 }
@@ -70,6 +80,9 @@ type shard struct {
 	// doubt counts syncs of the folder that failed: that names which were in it
 	// then are durable cannot be found out any more, only renaming again helps.
 	doubt int
+	lock  *os.File // of a shared folder; nil if it was not needed yet
+
+	number byte
 }
 
 var _ blob.Store = (*Store)(nil)
@@ -84,10 +97,19 @@ func Open(dir string, o Options) (*Store, error) {
 	s.free, _ = s.fs.(vfs.Freer)
 	for i := range s.shards {
 		sh := &s.shards[i]
+		sh.number = byte(i)
 		sh.group.Target = &dirSync{s, sh, filepath.Join(dir, hex.EncodeToString([]byte{byte(i)}))}
 	}
 	tmp := filepath.Join(dir, "tmp")
-	for _, d := range []string{dir, tmp} {
+	dirs := []string{dir, tmp}
+	if o.Shared {
+		if o.FS != nil {
+			return nil, errors.New("fileblob: only folders of the machine are shared")
+		}
+		s.locks, s.own = filepath.Join(dir, "locks"), rand.Text()+"-"
+		dirs = append(dirs, s.locks)
+	}
+	for _, d := range dirs {
 		if err := vfs.MkdirDurably(s.fs, d, 0o700); err != nil {
 			return nil, fmt.Errorf("fileblob: %w", err)
 		}
@@ -97,7 +119,10 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("fileblob: %w", err)
 	}
 	for _, e := range entries {
-		if err := s.fs.Remove(filepath.Join(tmp, e.Name())); err != nil {
+		if o.Shared && !s.abandoned(e) {
+			continue
+		}
+		if err := s.fs.Remove(filepath.Join(tmp, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("fileblob: %w", err)
 		}
 	}
@@ -107,7 +132,14 @@ func Open(dir string, o Options) (*Store, error) {
 // Close waits for commits in progress; later ones fail.
 func (s *Store) Close() error {
 	for i := range s.shards {
-		s.shards[i].group.Close()
+		sh := &s.shards[i]
+		sh.group.Close()
+		sh.mu.Lock()
+		if sh.lock != nil {
+			sh.lock.Close()
+			sh.lock = nil
+		}
+		sh.mu.Unlock()
 	}
 	return nil
 }
@@ -218,9 +250,11 @@ func (s *Store) Touch(ctx context.Context, refs ...blob.Ref) error {
 		if err != nil {
 			return err
 		}
-		p.shard.mu.Lock()
+		if err := s.hold(p.shard); err != nil {
+			return fmt.Errorf("fileblob: %w", err)
+		}
 		err = s.fs.Chtimes(p.path, now)
-		p.shard.mu.Unlock()
+		s.release(p.shard)
 		if err != nil {
 			return missing(ref, err)
 		}
@@ -250,8 +284,10 @@ func (s *Store) DeleteOlder(ctx context.Context, before time.Time, refs ...blob.
 }
 
 func (s *Store) deleteOlder(p place, before time.Time) (bool, error) {
-	p.shard.mu.Lock()
-	defer p.shard.mu.Unlock()
+	if err := s.hold(p.shard); err != nil {
+		return false, err
+	}
+	defer s.release(p.shard)
 	fi, err := s.fs.Stat(p.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

@@ -125,8 +125,10 @@ func (w *writer) write(p place, young time.Time) error {
 	if err := t.close(); err != nil {
 		return err
 	}
-	p.shard.mu.Lock()
-	defer p.shard.mu.Unlock()
+	if err := w.s.hold(p.shard); err != nil {
+		return err
+	}
+	defer w.s.release(p.shard)
 	if err := w.s.makeDir(p); err != nil {
 		return err
 	}
@@ -158,8 +160,10 @@ func (s *Store) makeDir(p place) error {
 // renew makes a blob young that is there already. One of the wrong size is
 // written again, and so is one whose name may not be durable. doubt is for syncDir.
 func (s *Store) renew(p place, i blob.Info) (there bool, doubt int, err error) {
-	p.shard.mu.Lock()
-	defer p.shard.mu.Unlock()
+	if err := s.hold(p.shard); err != nil {
+		return false, 0, err
+	}
+	defer s.release(p.shard)
 	doubt = p.shard.doubt
 	if doubt > 0 {
 		return false, doubt, nil
@@ -206,7 +210,7 @@ type temp struct {
 }
 
 func (s *Store) newTemp() (*temp, error) {
-	path := filepath.Join(s.dir, "tmp", strconv.FormatUint(s.temps.Add(1), 10))
+	path := filepath.Join(s.dir, "tmp", s.own+strconv.FormatUint(s.temps.Add(1), 10))
 	f, err := s.fs.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
