@@ -50,6 +50,9 @@ func Hint(err error) string {
 	if !errors.As(err, &e) {
 		return ""
 	}
+	if e.File == versionFile {
+		return fmt.Sprintf("if the directory has packs/, say so again:\n    echo %s > %s", version, filepath.Join(e.Dir, e.File))
+	}
 	return fmt.Sprintf(`%[1]s cannot be read as a database. What people wrote lies in packs/ and is not concerned.
   Stop the server, and keep what is there:
     cp -a %[2]s %[2]s.damaged

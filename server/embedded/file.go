@@ -74,6 +74,9 @@ func readVersion(fsys vfs.FS, dir string) (string, error) {
 	case "", filesVersion, version:
 		return v, nil
 	default:
+		if strings.Trim(v, "0123456789") != "" { // no version of ours
+			return "", &DamageError{dir, versionFile, fmt.Errorf("%q is no number; this program writes %q", v, version)}
+		}
 		return "", fmt.Errorf("%w: %s has %q, this program knows %q", ErrVersion, dir, v, version)
 	}
 }
