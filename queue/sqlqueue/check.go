@@ -171,7 +171,7 @@ func (k *checker) routes(ctx context.Context) error {
 				wrong[r.Text(0)] = "an item of the route is noted for another time than its own"
 				return nil
 			}, micro(k.now))
-		if err != nil {
+		if err != nil || k.b.many { // which has no use for the table
 			return err
 		}
 		err = c.Query(`SELECT i.route FROM (SELECT route, MIN(next) AS next FROM item WHERE held = 0 GROUP BY route) i

@@ -73,7 +73,11 @@ func (k *checker) nextID(ctx context.Context) error {
 				return nil
 			}
 		}
-		if err := c.Query(`SELECT next FROM counter WHERE name = 'message'`, get(&next)); err != nil {
+		query := `SELECT next FROM counter WHERE name = 'message'`
+		if k.b.many != nil {
+			query = `SELECT last_value + 1000 FROM message_block`
+		}
+		if err := c.Query(query, get(&next)); err != nil {
 			return err
 		}
 		if err := c.Query(`SELECT MAX(id) FROM message WHERE dead = 0`, get(&last)); err != nil {
@@ -89,7 +93,14 @@ func (k *checker) nextID(ctx context.Context) error {
 			if err := look(t.c); err != nil || next > last {
 				return err
 			}
-			t.h.nextID, t.h.lastID = 0, 0 // IDs that were taken ahead
+			// IDs that were taken ahead are given up.
+			if m := k.b.many; m != nil {
+				m.mu.Lock()
+				m.next, m.behind = 0, 0
+				m.mu.Unlock()
+				return t.c.Query(`SELECT setval('message_block', ?)`, func(sqldb.Row) error { return nil }, last+1000)
+			}
+			t.h.nextID, t.h.lastID = 0, 0
 			return t.c.Exec(`INSERT INTO counter (name, next) VALUES ('message', ?) ON CONFLICT (name) DO UPDATE SET next = excluded.next`, last+1)
 		})
 		if err != nil {
@@ -286,6 +297,11 @@ func (k *checker) placed(ctx context.Context) error {
 			if k.repair {
 				err := k.update(ctx, func(t *tx) error {
 					mb, err := t.Mailbox(store.MailboxID(p.box))
+					if err == nil {
+						if _, err = t.Accounts(mb.Account); err == nil { // locked from here on
+							mb, err = t.Mailbox(mb.ID)
+						}
+					}
 					if err != nil {
 						return err
 					}

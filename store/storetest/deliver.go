@@ -27,6 +27,7 @@ var deliveryTests = []test{
 }
 
 func testOutcomes(b *bench) {
+	b.raw = true
 	b.Limit = func(_ context.Context, id store.AccountID) (int64, error) {
 		if id == "nobody" {
 			return 0, store.ErrNotFound

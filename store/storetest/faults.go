@@ -223,6 +223,7 @@ type broken struct{}
 func (broken) Read([]byte) (int, error) { return 0, errBoom }
 
 func testFailedBlobs(b *bench) {
+	b.raw = true
 	all := map[string]func() error{}
 	for _, w := range b.writes() {
 		all[w.what] = w.do

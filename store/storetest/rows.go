@@ -109,6 +109,7 @@ func testAtomic(b *bench) {
 }
 
 func testWriteWhileReading(b *bench) {
+	b.raw = true
 	p := b.deliver("", "ann", "ann")[0]
 	b.must(b.Backend.Update(b.Context(), func(tx store.Tx) error {
 		n := 0
