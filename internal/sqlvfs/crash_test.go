@@ -21,6 +21,20 @@ type ledger struct {
 	mu     sync.Mutex
 	rows   map[int64]string // committed
 	trying map[int64]string // what rows will be if the one that runs is committed
+	// failed is what rows would be if one had been committed that was not, since
+	// the last that was: a power cut may leave it, whole.
+	failed []map[int64]string
+}
+
+// wants are the tables that a power cut may leave now.
+func (l *ledger) wants() []map[int64]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wants := append([]map[int64]string{l.rows}, l.failed...)
+	if l.trying != nil {
+		wants = append(wants, l.trying)
+	}
+	return wants
 }
 
 // small makes the log begin anew often.
@@ -54,9 +68,12 @@ func (l *ledger) work(db *sqldb.SQLite, rnd *rand.Rand, n int) (first error) {
 		})
 		l.mu.Lock()
 		if l.trying = nil; err == nil {
-			l.rows = next
-		} else if first == nil {
-			first = err
+			l.rows, l.failed = next, nil
+		} else {
+			l.failed = append(l.failed, next)
+			if first == nil {
+				first = err
+			}
 		}
 		l.mu.Unlock()
 	}
@@ -123,12 +140,7 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 		}
 		ops++
 		kinds[op.Kind]++
-		l.mu.Lock()
-		wants := []map[int64]string{l.rows}
-		if l.trying != nil {
-			wants = append(wants, l.trying)
-		}
-		l.mu.Unlock()
+		wants := l.wants()
 		for loss := range vfs.Loss(3) {
 			points++
 			if err := verify(disk.CrashWith(loss, uint64(ops)), wants...); err != nil && !stopped {
@@ -158,19 +170,26 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 }
 
 // TestEveryOperationFails fails each operation once, or from then on for a while:
-// what was not committed is not there, and what is committed later stays.
+// what was not committed is not there, and what is committed later stays, also if
+// the power goes at some later operation.
 func TestEveryOperationFails(t *testing.T) {
 	errs := []error{syscall.EIO, syscall.ENOSPC, syscall.EMFILE}
-	step := 1
+	step, every := 1, 7
 	if raceEnabled {
-		step = 5
+		step, every = 5, 41
 	}
+	ops, points := 0, 0
+	var broken error
 	for good := range 2 {
 		for n := 1; ; n += step {
 			l := &ledger{rows: map[int64]string{}}
 			disk := new(vfs.Mem)
 			count, failing, failed := 0, false, ""
 			fsys := &vfs.Inject{FS: disk, Before: func(op vfs.Op) error {
+				if ops++; failed != "" && ops%every == 0 && broken == nil {
+					points++
+					broken = verify(disk.CrashWith(vfs.Loss(points%3), uint64(ops)), l.wants()...)
+				}
 				if !failing {
 					return nil
 				}
@@ -204,11 +223,12 @@ func TestEveryOperationFails(t *testing.T) {
 				}
 			}
 			must(t, done())
-			if err := verify(disk, l.rows); err != nil {
+			if err := errors.Join(broken, verify(disk, l.rows)); err != nil {
 				t.Fatalf("%s failed: %v", failed, err)
 			}
 		}
 	}
+	t.Logf("%d power cuts after a failure", points)
 }
 
 // TestTheNameOfTheLogIsDurable: SQLite does not look whether the sync of the folder

@@ -16,6 +16,7 @@ import (
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/internal/testclock"
 	"github.com/mailkeel/mailkeel/internal/vfs"
+	"github.com/mailkeel/mailkeel/queue"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
 )
@@ -168,6 +169,16 @@ func (p *powerTest) start(disk *vfs.Mem, n int) (_ *state, err error) {
 	}
 	s, err := r.look()
 	if err != nil {
+		return nil, err
+	}
+	if _, err := r.srv.Store.Check(context.Background(), store.CheckOptions{Found: func(f store.Finding) error {
+		return fmt.Errorf("check: %+v", f)
+	}}); err != nil {
+		return nil, err
+	}
+	if _, err := r.srv.Queue.Check(context.Background(), queue.CheckOptions{Found: func(f queue.Finding) error {
+		return fmt.Errorf("check: %+v", f)
+	}}); err != nil {
 		return nil, err
 	}
 	if d := r.home.Blobs.Damaged(); len(d) > 0 {
