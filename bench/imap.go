@@ -68,6 +68,14 @@ func mailbox(ctx context.Context, o *options, _ *kase, s server, dir string) (f 
 	}
 	c.Close()
 
+	// What logins leave behind for the next ones to use is there beforehand.
+	for range o.sessions {
+		c, err := load.DialIMAP(ctx, at.imap, user, password)
+		if err != nil {
+			return nil, err
+		}
+		c.Close()
+	}
 	var idle []*load.IMAP
 	defer func() {
 		for _, c := range idle {
