@@ -37,12 +37,17 @@ const (
 )
 
 // quiet writes out what earlier runs left behind, and waits until nothing works on
-// it any more, or -settle is over.
+// the machine any more; for either at most -settle.
 func (o *options) quiet() {
 	if o.settle <= 0 {
 		return
 	}
-	exec.Command("sync").Run() // of all file systems; without it, the runs are just noisier
+	written := make(chan error, 1)
+	go func() { written <- exec.Command("sync", "-f", o.dir).Run() }()
+	select {
+	case <-written: // if it failed, the runs are just noisier
+	case <-time.After(o.settle):
+	}
 	for until := time.Now().Add(o.settle); time.Now().Before(until); {
 		was := proctree.Busy()
 		time.Sleep(quietEvery)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -101,19 +102,21 @@ func (o *options) profile(ctx context.Context, w *work, k *kase) (err error) {
 		j.hop = sink.Addr()
 	}
 	dir := filepath.Join(o.dir, "profile")
+	defer os.RemoveAll(dir)
 	s := &postoffice{program: o.program}
 	at, err := s.start(ctx, dir, j)
 	if err != nil {
 		return err
 	}
 	defer stopAll(&err, s)
+	o.quiet()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan load.Result, 1)
 	go func() {
 		done <- load.SMTP{Addr: at.smtp, Sessions: k.sessions, For: runLimit, Size: o.size, To: to, Users: users, Corpus: o.corpus}.Run(ctx)
 	}()
-	name := filepath.Join(o.profiles, fmt.Sprintf("%s%d", w.name, k.sessions))
+	name := filepath.Join(o.profiles, fmt.Sprintf("%s%d", w.name, k.sessions)) // accept50
 	err = s.profile(ctx, max(o.period, time.Second), name)
 	cancel()
 	r := <-done
