@@ -2,57 +2,17 @@ package packblob
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/mailkeel/mailkeel/store/blob"
 )
-
-// ErrDamaged means that the bytes of a blob are not those it was named after. Such
-// an error is blob.ErrNotFound too.
-var ErrDamaged = errors.New("packblob: blob is damaged")
-
-// Damage is something in the files that is not as it was written. It is kept as
-// it is.
-type Damage struct {
-	Ref     blob.Ref // empty if that cannot be told
-	Segment uint32   // the number of the file
-	Reason  string
-}
-
-type damagedError struct{ d Damage }
-
-func (e *damagedError) Error() string {
-	return fmt.Sprintf("%v: %s: %s (%s)", ErrDamaged, e.d.Ref, e.d.Reason, segmentName(e.d.Segment))
-}
-
-func (e *damagedError) Is(target error) bool {
-	return target == ErrDamaged || target == blob.ErrDamaged || target == blob.ErrNotFound
-}
-
-// report notes damage to what has no name.
-func (s *Store) report(d Damage) {
-	s.reports = append(s.reports, d)
-	s.log.Error("packblob: damage", "segment", d.Segment, "reason", d.Reason)
-}
-
-// Damaged lists what is known to be damaged. Check and CheckAll look for more.
-func (s *Store) Damaged() []Damage {
-	s.mu.Lock()
-	list := slices.Clone(s.reports)
-	for _, d := range s.damaged {
-		list = append(list, d)
-	}
-	s.mu.Unlock()
-	slices.SortFunc(list, func(a, b Damage) int { return cmp.Compare(a.Ref, b.Ref) })
-	return list
-}
 
 // Check reads a blob and compares it with its name: ErrDamaged if they differ.
 func (s *Store) Check(ctx context.Context, ref blob.Ref) error {
@@ -77,22 +37,65 @@ func (s *Store) Check(ctx context.Context, ref blob.Ref) error {
 		}
 	}
 	if h := hash(hash256(sum)); h.ref() != ref {
-		return &damagedError{Damage{Ref: ref, Reason: "its hash is " + string(h.ref())}}
+		want, _ := parseRef(ref)
+		s.mu.Lock()
+		p, _ := s.index.get(want)
+		s.mu.Unlock()
+		return s.readError(want, p, fmt.Errorf("%w: their hash is %s", errWrong, h.ref()))
 	}
 	return nil
 }
 
-// CheckAll reads all blobs, and returns all that is damaged then.
+// CheckAll reads everything: each record of each segment, also those that are not
+// needed, and compares it with its index file; each blob, and compares it with its
+// name; and the names in the folder. It returns all that is not as it was written,
+// found now or before. The Store can be used meanwhile.
 func (s *Store) CheckAll(ctx context.Context) ([]Damage, error) {
-	for info, err := range s.List(ctx) {
+	list, _, err := s.checkAll(ctx, false)
+	return list, err
+}
+
+// Repair is CheckAll, and makes index files that are wrong again. It returns what is
+// left and what was repaired.
+func (s *Store) Repair(ctx context.Context) (left, repaired []Damage, err error) {
+	return s.checkAll(ctx, true)
+}
+
+func (s *Store) checkAll(ctx context.Context, repair bool) (left, repaired []Damage, err error) {
+	if err := s.upkeep(ctx); err != nil { // complete what can be, so that it has an index
+		s.log.Warn("packblob: upkeep failed and is tried again later", "err", err)
+	}
+	s.mu.Lock()
+	ids := slices.Sorted(maps.Keys(s.segs))
+	s.mu.Unlock()
+	for _, id := range ids {
+		found, err := s.checkSegment(ctx, id)
 		if err != nil {
-			return nil, err
+			return nil, nil, fmt.Errorf("packblob: %w", err)
 		}
-		if err := s.Check(ctx, info.Ref); err != nil && !errors.Is(err, blob.ErrNotFound) {
-			return nil, err
+		for _, d := range found {
+			if d.State == WrongIndex && repair && s.repairIndex(id) == nil {
+				repaired = append(repaired, d)
+			} else {
+				left = append(left, d)
+			}
 		}
 	}
-	return s.Damaged(), ctx.Err()
+	for info, err := range s.List(ctx) {
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := s.Check(ctx, info.Ref); err != nil && !errors.Is(err, blob.ErrNotFound) {
+			return nil, nil, err
+		}
+	}
+	strays, err := s.strays()
+	if err != nil {
+		return nil, nil, fmt.Errorf("packblob: %w", err)
+	}
+	left = slices.Concat(s.Damaged(), left, strays)
+	sortDamage(left)
+	return left, repaired, ctx.Err()
 }
 
 // Stats are numbers to show.

@@ -151,12 +151,13 @@ func verify(disk *vfs.Mem, c *testclock.Clock, there, ever map[blob.Ref]string) 
 			return fmt.Errorf("%s came back with %d bytes, %w", info.Ref, len(got), err)
 		}
 	}
-	for _, d := range s.Damaged() {
-		if _, ok := there[d.Ref]; ok || d.Ref == "" {
-			return fmt.Errorf("reported %+v", d)
+	all, err := s.CheckAll(context.Background())
+	for _, d := range all {
+		if _, ok := there[d.Ref]; ok || d.State != packblob.DamagedBlob {
+			return fmt.Errorf("reported %v", d)
 		}
 	}
-	return nil
+	return err
 }
 
 // TestPowerCutAtEveryOperation cuts the power before every operation of a long

@@ -65,17 +65,17 @@ func FuzzScan(f *testing.F) {
 		copy(b[headerSize:], payload)
 		return b
 	}
-	f.Add([]byte("garbage"), false)
-	f.Add(make([]byte, 5000), true)
-	f.Add(good(false, "second"), true)
-	f.Add(good(false, "second")[:40], true)
-	f.Fuzz(func(t *testing.T, b []byte, tail bool) {
+	f.Add([]byte("garbage"), byte(scanAll))
+	f.Add(make([]byte, 5000), byte(scanTail))
+	f.Add(good(false, "second"), byte(scanWhole))
+	f.Add(good(false, "second")[:40], byte(scanTail))
+	f.Fuzz(func(t *testing.T, b []byte, how byte) {
 		file := append(make([]byte, blockSize), good(true, "first")...)
 		file = append(file, b...)
 		size := align(int64(len(file)), blockSize)
 		file = append(file, make([]byte, size-int64(len(file)))...)
 		var notes []note
-		got, err := scan(bytes.NewReader(file), tg, blockSize, size, tail, func(n note) { notes = append(notes, n) })
+		got, err := scan(bytes.NewReader(file), tg, blockSize, size, int(how%3), func(n note) { notes = append(notes, n) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -118,7 +118,7 @@ func (s *Store) reindex(g *segment, end int64) error {
 	}
 	book := &notebook{fs: s.fs, path: indexPath(g.path) + ".tmp", tag: g.tag, upTo: blockSize}
 	defer book.close()
-	_, err = scan(f, g.tag, blockSize, end, false, func(x note) {
+	_, err = scan(f, g.tag, blockSize, end, scanAll, func(x note) {
 		book.add(x)
 		if to := int64(x.at)*8 + x.record; x.kind != kindDamaged && book.due(to) {
 			_ = book.write(to, false) // the error stays with book

@@ -83,19 +83,23 @@ func (s *Store) loadSegment(id uint32, size int64, last bool, heap *sorted) erro
 			return err
 		}
 		if !ok {
-			s.report(Damage{Segment: id, Reason: "its first blocks are damaged; none of its records can be told"})
-			g.parked, g.sealed = true, true
+			s.report(spot{seg: id}, "its first blocks are damaged; none of its records can be told")
+			g.sealed = true
 			g.closeFile()
 			return nil
 		}
 		g.tag, g.book.tag = t, t
 	}
-	from := g.end
-	got, err := scan(f, g.tag, g.end, size, last, func(x note) {
+	from, damaged := g.end, false
+	how := scanAll
+	if last {
+		how = scanTail
+	}
+	got, err := scan(f, g.tag, g.end, size, how, func(x note) {
 		s.apply(g, x)
 		g.book.add(x)
 		if x.kind == kindDamaged {
-			g.parked = true
+			damaged = true
 		}
 		if to := int64(x.at)*8 + x.record; !wrong && x.kind != kindDamaged && g.book.due(to) {
 			_ = g.book.write(to, false) // the error stays with book
@@ -124,7 +128,7 @@ func (s *Store) loadSegment(id uint32, size int64, last bool, heap *sorted) erro
 	if got.lost {
 		s.log.Error("packblob: parts of a segment cannot be read", "segment", id)
 	}
-	if last && !got.torn && !wrong && !g.parked {
+	if last && !got.torn && !wrong && !damaged {
 		s.active = g
 	} else {
 		s.toSeal = append(s.toSeal, g)
@@ -233,9 +237,7 @@ func (h *sorted) add(seg uint32, note []byte) {
 func (s *Store) applySorted(h *sorted) {
 	for i, part := range h.parts {
 		for rest := part; len(rest) > 0; rest = rest[4+noteSize:] {
-			g, x := s.segs[binary.LittleEndian.Uint32(rest)], decodeNote(rest[4:])
-			s.apply(g, x)
-			g.parked = g.parked || x.kind == kindDamaged
+			s.apply(s.segs[binary.LittleEndian.Uint32(rest)], decodeNote(rest[4:]))
 		}
 		h.parts[i] = part[:0]
 	}
@@ -277,9 +279,9 @@ func (s *Store) apply(g *segment, x note) {
 		}
 	case kindDamaged:
 		if x.hash == (hash{}) {
-			s.report(Damage{Segment: g.id, Reason: fmt.Sprintf("there is no good record at %d", int64(x.at)*8)})
+			s.report(spot{g.id, x.at}, "there is no good record")
 		} else if !there {
-			s.damaged[x.hash] = Damage{Ref: x.hash.ref(), Segment: g.id, Reason: "the checksum of its record does not match"}
+			s.park(x.hash, spot{g.id, x.at}, "the checksum of its record does not match")
 		}
 	}
 }
@@ -315,7 +317,7 @@ func (s *Store) loadLarge() error {
 		for _, e := range s.index.parts[i].all() {
 			if p := e.place(); isLarge(p.kind) && !matched[e.hash] {
 				s.forget(e.hash)
-				s.damaged[e.hash] = Damage{Ref: e.hash.ref(), Segment: p.seg, Reason: "its file is missing"}
+				s.park(e.hash, p.spot, "its file is missing")
 			}
 		}
 	}

@@ -20,7 +20,7 @@ func (s *Store) adoptOrphans() {
 		err := s.adoptOrphan(h)
 		if errors.Is(err, errWrong) || unreadable(err) {
 			s.mu.Lock()
-			s.damaged[h] = Damage{Ref: h.ref(), Reason: fmt.Sprint("its file has no record: ", err)}
+			s.park(h, spot{}, fmt.Sprint("its file has no record: ", err))
 			s.mu.Unlock()
 		} else if err != nil {
 			s.log.Warn("packblob: a large blob without a record was not taken back", "blob", h.ref(), "err", err)

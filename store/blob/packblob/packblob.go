@@ -65,11 +65,19 @@
 //
 // A write or sync that fails ends its segment, and its batch was never there. A
 // start takes what it finds whole; an unfinished batch at the end is cut off.
-// Records whose checksums do not match are parked: their segment is kept, their
-// blobs are ErrDamaged, and writing the same bytes again heals them. Ages are
+// Records whose checksums do not match, and those that the disk cannot read (EIO),
+// are parked: their segment is kept, their blobs are ErrDamaged, and writing the same
+// bytes again heals them. An index file that cannot be read or is wrong is made again
+// from its segment, and a large blob without a record gets one. Ages are
 // noted with a slack of five minutes; after a start a blob may look that much
 // younger than it is, and never older. Segments of which less than half is needed
 // are copied to the end of the log in the background and then removed.
+//
+// # Looking for damage
+//
+// Damaged lists what is known without reading, CheckAll reads everything, and Repair
+// also makes wrong indexes again; each Damage has a State that says what becomes of
+// it. Check reads one blob. Discard gives up damaged blobs that nobody needs.
 package packblob
 
 import (

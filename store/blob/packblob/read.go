@@ -159,18 +159,13 @@ func (s *Store) readError(h hash, p place, err error) error {
 	if !errors.Is(err, errWrong) && !unreadable(err) {
 		return fmt.Errorf("packblob: %w", err)
 	}
-	d := Damage{Ref: h.ref(), Segment: p.seg, Reason: err.Error()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now, ok := s.index.get(h); ok && now.spot == p.spot {
 		s.forget(h)
-		s.damaged[h] = d
-		if g := s.segs[p.seg]; g != nil {
-			g.parked = true
-		}
-		s.log.Error("packblob: a blob is damaged", "blob", d.Ref, "segment", p.seg, "err", err)
+		return &damagedError{s.park(h, p.spot, err.Error())}
 	}
-	return &damagedError{d}
+	return &damagedError{Damage{DamagedBlob, h.ref(), p.seg, p.off(), err.Error()}}
 }
 
 // openLarge reads a blob in a file of its own, block by block.

@@ -13,8 +13,9 @@ func (s *Store) pick() (*segment, error) {
 	for {
 		var g *segment
 		s.mu.Lock()
+		parked := s.parked()
 		for _, at := range s.segs {
-			if at.sealed && !at.parked && 2*(at.live+at.kept) < at.end-blockSize && (g == nil || at.live+at.kept < g.live+g.kept) {
+			if at.sealed && !parked[at.id] && 2*(at.live+at.kept) < at.end-blockSize && (g == nil || at.live+at.kept < g.live+g.kept) {
 				g = at
 			}
 		}
@@ -102,8 +103,7 @@ func (s *Store) rewrite(ctx context.Context, g *segment) error {
 		return err
 	}
 	s.mu.Lock()
-	left := g.live > 0 || g.parked
-	g.parked = left
+	left := g.live > 0 || s.parked()[g.id]
 	s.mu.Unlock()
 	if !left {
 		s.drop(g)

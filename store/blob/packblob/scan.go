@@ -14,19 +14,26 @@ type found struct {
 	lost bool  // some of it cannot be read; then nothing is taken for torn
 }
 
+// How much a scan believes to be there.
+const (
+	scanTail  = iota // records end somewhere, behind which it is not searched far
+	scanAll          // records end somewhere
+	scanWhole        // the end is known, and all damage is told
+)
+
 // scan reads a segment from an offset on and calls fn for each record. Bytes that
 // are no good record are damage if a later batch stands behind them, because a
 // batch is begun when the one before is durable; if none does they belong to a
-// batch that nobody was told was done. With tail it stops where no batch can
+// batch that nobody was told was done. With scanTail it stops where no batch can
 // stand any more; room that was never written reads as zeros.
-func scan(f io.ReaderAt, t tag, from, size int64, tail bool, fn func(note)) (found, error) {
+func scan(f io.ReaderAt, t tag, from, size int64, how int, fn func(note)) (found, error) {
 	w := &window{f: f, size: size, buf: make([]byte, min(zeroStep, max(0, size-from)))}
 	r := found{end: from, keep: from}
 	var held []note // from the first that is damaged, unless the end is torn
 	inStretch := false
 	good := from
 	for pos := from; pos+headerSize <= size; {
-		if tail && pos-good > 2*maxBatch {
+		if how == scanTail && pos-good > 2*maxBatch {
 			break
 		}
 		head, err := w.at(pos, headerSize)
@@ -76,7 +83,7 @@ func scan(f io.ReaderAt, t tag, from, size int64, tail bool, fn func(note)) (fou
 	r.lost = w.lost
 	r.torn = held != nil && !r.lost
 	for _, x := range held {
-		if x.kind != kindDamaged || r.lost {
+		if x.kind != kindDamaged || r.lost || how == scanWhole {
 			fn(x)
 		}
 	}

@@ -34,7 +34,6 @@ type segment struct {
 	live    int64 // bytes of the records that the index names
 	kept    int64 // bytes of other records that are needed; zero if not known
 	sealed  bool  // complete, and its index file too
-	parked  bool  // holds damaged bytes, which are not to be removed
 	users   int
 	dropped bool
 
