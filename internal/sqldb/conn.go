@@ -31,9 +31,15 @@ type stmt struct {
 }
 
 func openConn(path string, o *Options, pragmas ...string) (*conn, error) {
-	flags := zs.OpenReadWrite
-	if o.VFS != "" {
-		path = "file:" + (&url.URL{Path: path}).EscapedPath() + "?vfs=" + url.QueryEscape(o.VFS)
+	flags, layer := zs.OpenReadWrite, o.VFS
+	if layer == "" {
+		var err error
+		if layer, err = registerVFS(); err != nil {
+			return nil, err
+		}
+	}
+	if layer != "" {
+		path = "file:" + (&url.URL{Path: path}).EscapedPath() + "?vfs=" + url.QueryEscape(layer)
 		flags |= zs.OpenURI
 	}
 	z, err := zs.OpenConn(path, flags)

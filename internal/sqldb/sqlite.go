@@ -44,6 +44,13 @@ type Options struct {
 
 // SQLite is a DB in one file. Concurrent Updates share a transaction, and so a
 // sync. Listen hears this process only.
+//
+// The log is synced by SQLite in each commit (synchronous=FULL), so what a reader
+// sees is durable. If that fails the Updates of the batch fail, nothing of them is
+// seen, and the next commit writes the same part of the log again: what it covers
+// does not depend on pages that the system took for written. If the power goes before
+// that, a transaction whose sync failed may be there as a whole; the blobs that its
+// rows name are.
 type SQLite struct {
 	o       Options
 	path    string
