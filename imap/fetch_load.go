@@ -19,7 +19,8 @@ type entry struct {
 	seq    uint32
 	row    row
 	marked bool           // as seen, just now
-	msg    *store.Message // nil if it has gone
+	msg    *store.Message // nil if it has gone, else hot
+	hot    store.Message
 	cold   store.Cold
 	err    error             // why cold cannot be used
 	env    *message.Envelope // of cold, once somebody asked
@@ -55,20 +56,24 @@ func (e *entry) structure() (*message.Part, error) {
 }
 
 // load reads messages and calls fn with some of them at a time, in order, until it
-// returns an error.
+// returns an error. The entries are used again after fn returned.
 func (c *conn) load(spans []span, level rowLevel, fn func([]*entry) error) error {
 	snap := c.sel.snap
 	size := hotBatch
 	if level >= coldRows {
 		size = coldBatch
 	}
+	room := make([]entry, min(size, spanLen(spans)))
+	es := make([]*entry, 0, len(room))
 	for part := range batches(spans, size, maxGap) {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		es := make([]*entry, 0, spanLen(part))
+		es = es[:0]
 		for seq, r := range snap.all(part) {
-			es = append(es, &entry{seq: seq, row: r})
+			e := &room[len(es)]
+			*e = entry{seq: seq, row: r}
+			es = append(es, e)
 		}
 		if err := c.loadHot(es); err != nil {
 			return err
@@ -103,7 +108,8 @@ func (c *conn) loadHot(es []*entry) error {
 				break
 			}
 			if es[i].row.uid == m.UID {
-				es[i].msg = &m
+				es[i].hot = m
+				es[i].msg = &es[i].hot
 			}
 		}
 		return nil
