@@ -529,7 +529,7 @@ func BenchmarkFetch(b *testing.B) {
 	p.ok("SELECT INBOX")
 	for _, command := range []string{
 		"FETCH 1:* (UID FLAGS)", "FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)", "FETCH 1:* (UID ENVELOPE)", "FETCH 1:* BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT DATE)]", "FETCH 1:* BODY.PEEK[]",
-		"SEARCH UNSEEN", "SEARCH SUBJECT 77", "SEARCH BODY absent",
+		"SEARCH UNSEEN", "SEARCH SUBJECT 77", "SEARCH BODY absent", "SELECT INBOX",
 	} {
 		b.Run(command, func(b *testing.B) {
 			for b.Loop() {

@@ -19,7 +19,7 @@ type IMAP struct {
 
 // DialIMAP connects without TLS and logs in.
 func DialIMAP(ctx context.Context, addr, user, password string) (*IMAP, error) {
-	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", addr)
+	conn, err := (&net.Dialer{Timeout: time.Minute}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ type session struct {
 }
 
 func (l *SMTP) dial(ctx context.Context) (*session, error) {
-	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", l.Addr)
+	conn, err := (&net.Dialer{Timeout: time.Minute}).DialContext(ctx, "tcp", l.Addr)
 	if err != nil {
 		return nil, err
 	}

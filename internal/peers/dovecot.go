@@ -187,7 +187,7 @@ func (d *Dovecot) Log() string {
 }
 
 // stopWithin is how long a Dovecot may take to end; then it is killed.
-const stopWithin = 30 * time.Second
+const stopWithin = time.Minute
 
 // Stop ends the instance.
 func (d *Dovecot) Stop() error {
