@@ -88,6 +88,6 @@ func commandsOn(home *embedded.Home, boxes *store.Store, items *queue.Queue) *ad
 	return &admin.Admin{
 		Accounts: home.Accounts, Store: boxes, Queue: items, Blobs: home.Blobs,
 		Damage: home.Damage, Reindex: home.Reindex,
-		Hint: home.Hint,
+		Hint: home.Hint, Restore: home.Restore(),
 	}
 }

@@ -34,6 +34,8 @@ type Admin struct {
 	// Reindex, if set, makes the indexes of the database again, for a check that
 	// repairs.
 	Reindex func(context.Context) error
+	// Restore says how to come back from damage that Reindex does not repair.
+	Restore string
 	// Hint, if set, says what to do about an error of the parts, or nothing.
 	Hint func(error) string
 	// Grace is how old a blob that nothing names must be to be removed by a

@@ -88,6 +88,8 @@ type checking struct {
 	sum  Summary
 	bad  map[blob.Ref]string // contents that are not what they were
 	told time.Time           // when there was news
+	// broken says that the database is damaged below the rows.
+	broken bool
 }
 
 // progressEvery is how often there is news of a check.
@@ -119,6 +121,10 @@ func check(a *Admin, ctx context.Context, args checkArgs, emit Emit) error {
 		if hint = ""; left > 0 {
 			hint = "what is left needs a person; what was being delivered can be checked again"
 		}
+	}
+	if c.broken {
+		text += "; the database itself is damaged, and nothing is repaired before it is restored"
+		hint = a.Restore
 	}
 	return &control.Error{Text: text, Hint: hint, Code: checkFound}
 }
@@ -172,6 +178,10 @@ func (c *checking) database(ctx context.Context) error {
 		if err := c.found("D1", "database", f, done); err != nil {
 			return err
 		}
+	}
+	// What is written into a damaged database damages more of it.
+	if c.broken = len(left) > 0; c.broken {
+		c.args.Repair = false
 	}
 	return nil
 }

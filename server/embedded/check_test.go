@@ -50,7 +50,7 @@ func openHouse(t testing.TB, dir string) (*house, error) {
 	}
 	h.home = home
 	h.admin = &admin.Admin{
-		Accounts: home.Accounts, Blobs: home.Blobs, Damage: home.Damage, Reindex: home.Reindex, Hint: home.Hint, Clock: h.clock,
+		Accounts: home.Accounts, Blobs: home.Blobs, Damage: home.Damage, Reindex: home.Reindex, Hint: home.Hint, Restore: home.Restore(), Clock: h.clock,
 		Store: &store.Store{Backend: home.Store, Blobs: home.Blobs, Clock: h.clock, Keep: 24 * time.Hour},
 		Queue: &queue.Queue{Backend: home.Queue, Blobs: home.Blobs, Clock: h.clock},
 	}

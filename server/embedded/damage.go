@@ -43,6 +43,9 @@ func (h *Home) explain(err error) error {
 // Hint is the Hint of an error of the parts of h.
 func (h *Home) Hint(err error) string { return Hint(h.explain(err)) }
 
+// Restore is the Hint for damage to the database of h.
+func (h *Home) Restore() string { return Hint(&DamageError{Dir: h.Dir, File: "mail.db"}) }
+
 // Hint says how to come back from a DamageError, in commands, and nothing about
 // other errors.
 func Hint(err error) string {
