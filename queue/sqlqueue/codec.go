@@ -27,6 +27,7 @@ type row struct {
 	ref       blob.Ref
 	body      []byte
 	queued    int64 // not a column: it is in body
+	known     bool  // it is in the queue already, or ended too recently, and was not written
 }
 
 func (r *row) lease(number int64, until time.Time) {

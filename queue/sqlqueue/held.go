@@ -5,12 +5,13 @@ import (
 	"slices"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
+	"github.com/mailkeel/mailkeel/queue"
 )
 
 // held is what is written at the commit: new items, and the earliest times of
 // routes. It is a sqldb.Buffer.
 type held struct {
-	rows []row
+	rows []*row
 	mark int
 	ids  map[string]bool // of rows
 	// Of routes, since their rows were written: when the first of the new items
@@ -35,10 +36,8 @@ func (h *held) Undo() {
 
 func (h *held) Forget() { *h = held{} }
 
-func (h *held) has(id string) bool { return h.ids[id] }
-
-// add holds a new row back, and reports whether its ID was not there yet.
-func (h *held) add(r row) bool {
+// add holds a row back, and reports whether none with its ID was held yet.
+func (h *held) add(r *row) bool {
 	if h.ids[r.id] {
 		return false
 	}
@@ -96,12 +95,17 @@ func (h *held) flushItems(c sqldb.Conn) error {
 	if len(h.rows) == 0 {
 		return nil
 	}
+	if err := findKnown(c, h.rows); err != nil {
+		return err
+	}
 	args := make([]any, 0, 12*len(h.rows))
 	if h.earliest == nil {
 		h.earliest = map[string]int64{}
 	}
-	for i := range h.rows {
-		r := &h.rows[i]
+	for _, r := range h.rows {
+		if r.known {
+			continue
+		}
 		var lease any
 		if r.leased != 0 {
 			lease = r.leased
@@ -115,6 +119,29 @@ func (h *held) flushItems(c sqldb.Conn) error {
 	clear(h.ids)
 	h.rows, h.mark = h.rows[:0], 0
 	return putItems.Exec(c, args)
+}
+
+// findKnown says which of the rows are in the queue, or ended too recently.
+func findKnown(c sqldb.Conn, rows []*row) error {
+	for _, r := range rows {
+		r.known = false
+	}
+	return sqldb.In(rows, func(r *row) any { return r.id }, func(places string, args []any) error {
+		at := map[string]int64{}
+		err := c.Query(`SELECT id, -1 FROM item WHERE id IN `+places+` UNION ALL SELECT id, at FROM ended WHERE id IN `+places, func(r sqldb.Row) error {
+			id, ended := r.Text(0), r.Int(1)
+			if was, ok := at[id]; !ok || was >= 0 {
+				at[id] = ended
+			}
+			return nil
+		}, slices.Concat(args, args)...)
+		for _, r := range rows {
+			if ended, ok := at[r.id]; ok && (ended < 0 || r.queued < ended+queue.Remember.Microseconds()) {
+				r.known = true
+			}
+		}
+		return err
+	})
 }
 
 // setDirty looks up when the next item of each route is due.

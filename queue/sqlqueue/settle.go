@@ -48,7 +48,7 @@ func (b *Backend) Settle(ctx context.Context, id string, s queue.Settlement) err
 			r.ID = ""
 			retries[r] = append(retries[r], ns...)
 		}
-		if _, err := t.put(puts); err != nil {
+		if err := t.put(puts); err != nil {
 			return err
 		}
 		if err := t.end(s.Done, done, s.Now); err != nil {

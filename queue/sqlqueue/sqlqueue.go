@@ -120,54 +120,22 @@ func (b *Backend) PutAfter(ctx context.Context, wait func() error, w *queue.Want
 		return b.putLeased(ctx, wait, w, items, rows)
 	}
 	return nil, b.updateAfter(ctx, wait, func(t *tx) error {
-		_, err := t.put(rows)
 		if slices.ContainsFunc(rows, func(r row) bool { return !r.held }) {
 			t.wake()
 		}
-		return err
+		return t.put(rows)
 	})
 }
 
-// put holds the rows that are new back, and returns them.
-func (t *tx) put(rows []row) (fresh []row, err error) {
-	known, err := t.known(rows)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range rows {
-		if !known[r.id] && t.h.add(r) {
-			fresh = append(fresh, r)
-		}
-	}
-	return fresh, nil
-}
-
-// known says which of rows are in the queue, or ended too recently.
-func (t *tx) known(rows []row) (map[string]bool, error) {
-	known := map[string]bool{}
-	ended := map[string]int64{}
+// put holds rows back. Whether they are new is found out when they are written.
+func (t *tx) put(rows []row) error {
 	if err := t.lockNew(rows); err != nil {
-		return nil, err
+		return err
 	}
-	err := sqldb.In(rows, func(r row) any { return r.id }, func(places string, args []any) error {
-		err := t.Query(`SELECT id FROM item WHERE id IN `+places, func(r sqldb.Row) error {
-			known[r.Text(0)] = true
-			return nil
-		}, args...)
-		if err != nil {
-			return err
-		}
-		return t.Query(`SELECT id, at FROM ended WHERE id IN `+places, func(r sqldb.Row) error {
-			ended[r.Text(0)] = r.Int(1)
-			return nil
-		}, args...)
-	})
-	for _, r := range rows {
-		if at, ok := ended[r.id]; ok && r.queued < at+queue.Remember.Microseconds() {
-			known[r.id] = true
-		}
+	for i := range rows {
+		t.h.add(&rows[i])
 	}
-	return known, err
+	return nil
 }
 
 // PutLeased wakes nobody if it leases all that it stored, and no other process uses
@@ -176,21 +144,29 @@ func (b *Backend) PutLeased(ctx context.Context, w queue.Want, items ...queue.It
 	return b.PutAfter(ctx, nil, &w, items...)
 }
 
-func (b *Backend) putLeased(ctx context.Context, wait func() error, w *queue.Want, items []queue.Item, rows []row) (ls []queue.Lease, err error) {
-	err = b.updateAfter(ctx, wait, func(t *tx) error {
-		ls = nil
+func (b *Backend) putLeased(ctx context.Context, wait func() error, w *queue.Want, items []queue.Item, rows []row) ([]queue.Lease, error) {
+	fresh := slices.Clone(rows)
+	var ls []queue.Lease
+	var of [][]*row // of the items of ls
+	err := b.updateAfter(ctx, wait, func(t *tx) error {
+		ls, of = nil, nil
+		copy(rows, fresh)
 		if t.many {
 			t.wake() // for when the leases run out
 		}
-		known, err := t.known(rows)
-		if err != nil {
+		if err := t.lockNew(rows); err != nil {
 			return err
 		}
-		for i, r := range rows {
-			if known[r.id] || t.h.has(r.id) {
+		if len(rows) > w.Max { // those that are known leave their places to others
+			if err := findKnown(t, pointers(rows)); err != nil {
+				return err
+			}
+		}
+		for i := range rows {
+			r, it := &rows[i], items[i]
+			if r.known || !t.h.add(r) {
 				continue
 			}
-			it := items[i]
 			at := slices.IndexFunc(ls, func(l queue.Lease) bool { return l.Items[0].Route == r.route })
 			switch {
 			case r.held:
@@ -199,20 +175,42 @@ func (b *Backend) putLeased(ctx context.Context, wait func() error, w *queue.Wan
 			default:
 				if at < 0 {
 					at = len(ls)
-					ls = append(ls, newLease(w))
+					ls, of = append(ls, newLease(w)), append(of, nil)
 				}
 				it.Attempts++
 				r.lease(leaseNumber(ls[at].ID), ls[at].Until)
-				ls[at].Items = append(ls[at].Items, it)
+				ls[at].Items, of[at] = append(ls[at].Items, it), append(of[at], r)
 			}
-			t.h.add(r)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return ls, nil
+	return onlyNew(ls, of), nil
+}
+
+func pointers(rows []row) []*row {
+	ps := make([]*row, len(rows))
+	for i := range rows {
+		ps[i] = &rows[i]
+	}
+	return ps
+}
+
+// onlyNew takes the items out whose rows were known.
+func onlyNew(ls []queue.Lease, of [][]*row) []queue.Lease {
+	for i := range ls {
+		n := 0
+		for j, it := range ls[i].Items {
+			if !of[i][j].known {
+				ls[i].Items[n] = it
+				n++
+			}
+		}
+		ls[i].Items = ls[i].Items[:n]
+	}
+	return slices.DeleteFunc(ls, func(l queue.Lease) bool { return len(l.Items) == 0 })
 }
 
 // newLease has a number that no other lease has, of any process.
