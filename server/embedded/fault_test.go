@@ -518,7 +518,7 @@ func TestEveryOperationFails(t *testing.T) {
 	errs := []error{syscall.EIO, syscall.ENOSPC, syscall.EMFILE, io.ErrShortWrite}
 	step := 1
 	if raceEnabled {
-		step = 11
+		step = 19
 	}
 	clock := &testclock.Clock{}
 	disk := base(t, clock)
@@ -553,10 +553,14 @@ func TestAStartFails(t *testing.T) {
 	clock := &testclock.Clock{}
 	old := base(t, clock)
 	first := new(vfs.Mem) // nothing was ever kept there
+	step := 1
+	if raceEnabled {
+		step = 17
+	}
 	for good := range 2 {
 		for messages, was := range []*vfs.Mem{first, old} {
 			failed, ended := 0, false
-			for n := 1; !ended; n++ {
+			for n := 1; !ended; n += step {
 				disk, count := was.Crash(), 0
 				r, err := openRig(&vfs.Inject{FS: disk, Before: func(op vfs.Op) error {
 					if count++; count == n || count > n && good == 1 {
