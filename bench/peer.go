@@ -52,11 +52,10 @@ func recipients(dir string) ([]string, error) {
 
 // with starts a Postfix with lines of main.cf.
 func (s *postfix) with(ctx context.Context, dir string, main []string) (at running, err error) {
-	begin := time.Now()
 	if s.p, err = peers.StartPostfix(ctx, filepath.Join(dir, "postfix"), main...); err != nil {
 		return at, err
 	}
-	at = running{smtp: s.p.Addr, ready: time.Since(begin)}
+	at = running{smtp: s.p.Addr, ready: s.p.Took}
 	pid, err := s.p.PID()
 	if err != nil {
 		return at, errors.Join(err, s.p.Stop())
@@ -98,14 +97,13 @@ func (s *pair) start(ctx context.Context, dir string, j job) (at running, err er
 	if err != nil {
 		return at, err
 	}
-	begin := time.Now()
 	if s.d, err = peers.StartDovecot(ctx, filepath.Join(dir, "d"), s.format); err != nil {
 		return at, err
 	}
 	if at, err = s.with(ctx, dir, append(main, "virtual_transport = lmtp:unix:"+s.d.LMTP)); err != nil {
 		return at, errors.Join(err, s.d.Stop())
 	}
-	at.ready = time.Since(begin)
+	at.ready += s.d.Took
 	at.pids = append(at.pids, s.d.PID)
 	return at, nil
 }

@@ -30,6 +30,7 @@ const (
 	rss      = "rss_mib"
 	session  = "kib_per_session"
 	ready    = "ready_ms"
+	readyCPU = "cpu_ms"
 	selects  = "select_ms"
 	fetches  = "fetch_flags_ms"
 	fetchCPU = "cpu_ms_per_fetch"

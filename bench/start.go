@@ -32,6 +32,7 @@ func start(ctx context.Context, o *options, k *kase, s server, dir string) (f ma
 		return nil, err
 	}
 	defer stopAll(&err, s)
+	used := proctree.CPU(at.pids...) * 1000
 	if o.settle > 0 {
 		select {
 		case <-time.After(time.Second):
@@ -39,5 +40,5 @@ func start(ctx context.Context, o *options, k *kase, s server, dir string) (f ma
 			return nil, ctx.Err()
 		}
 	}
-	return map[string]float64{ready: ms(at.ready), rss: mib(proctree.RSS(at.pids...)), pss: mib(proctree.PSS(at.pids...))}, nil
+	return map[string]float64{ready: ms(at.ready), readyCPU: used, rss: mib(proctree.RSS(at.pids...)), pss: mib(proctree.PSS(at.pids...))}, nil
 }

@@ -79,7 +79,7 @@ func works() []work {
 			columns: []column{{figure: session, title: "KiB a session", format: "%.0f", less: true, ratio: true}, {figure: pss, title: "PSS MiB with all", format: "%.0f", less: true}},
 			cases:   []kase{{"some sessions", 0, plus(&postfix{})}, {"many sessions", -1, ours}}},
 		{name: "start", about: "From start to ready, and the memory after that", references: []string{withMaildir}, measure: start,
-			columns: []column{{figure: ready, title: "ready after ms", format: "%.1f", less: true, ratio: true}, {figure: rss, title: "RSS MiB", format: "%.1f", less: true}, {figure: pss, title: "PSS MiB", format: "%.1f", less: true}},
+			columns: []column{{figure: ready, title: "ready after ms", format: "%.1f", less: true, ratio: true}, {figure: readyCPU, title: "CPU ms", format: "%.0f", less: true, ratio: true}, {figure: rss, title: "RSS MiB", format: "%.1f", less: true}, {figure: pss, title: "PSS MiB", format: "%.1f", less: true}},
 			cases:   []kase{{caseFirst, 0, plus(&pair{format: "maildir"})}, {caseEmpty, 0, plus(&pair{format: "maildir"})}, {caseStored, 0, ours}}},
 		{name: "imap", about: "SELECT, FETCH 1:* (FLAGS) of one large mailbox, and sessions in IDLE", references: []string{justDovecot}, measure: mailbox,
 			columns: []column{{figure: selects, title: "SELECT ms", format: "%.1f", less: true, ratio: true}, {figure: fetches, title: "FETCH FLAGS ms", format: "%.0f", less: true, ratio: true},

@@ -15,10 +15,9 @@ import (
 const tick = 100
 
 type proc struct {
-	parent  int
-	own     int64 // ticks of its own
-	waited  int64 // ticks of children that it has waited for
-	threads int64
+	parent int
+	own    int64 // ticks of its own
+	waited int64 // ticks of children that it has waited for
 }
 
 func read(pid int) (proc, bool) {
@@ -28,23 +27,23 @@ func read(pid int) (proc, bool) {
 	}
 	s := string(b)
 	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
-	if len(f) < 18 {
+	if len(f) < 15 {
 		return proc{}, false
 	}
 	n := func(k int) int64 { v, _ := strconv.ParseInt(f[k], 10, 64); return v }
-	return proc{int(n(1)), n(11) + n(12), n(13) + n(14), n(17)}, true
+	return proc{int(n(1)), n(11) + n(12), n(13) + n(14)}, true
 }
 
-// exact returns the nanoseconds that the only thread of a process has run. With
-// several threads the file would tell of one of them.
-func exact(pid int) (int64, bool) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
-	if err != nil {
-		return 0, false
+// exact returns the nanoseconds that the live threads of a process have run.
+func exact(pid int) (ns int64) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	for _, t := range tasks {
+		b, _ := os.ReadFile(t)
+		first, _, _ := strings.Cut(string(b), " ")
+		v, _ := strconv.ParseInt(first, 10, 64)
+		ns += v
 	}
-	first, _, _ := strings.Cut(string(b), " ")
-	v, err := strconv.ParseInt(first, 10, 64)
-	return v, err == nil
+	return ns
 }
 
 // PIDs returns root and all of its live descendants.
@@ -65,10 +64,9 @@ func PIDs(root int) []int {
 	return out
 }
 
-// CPU returns the seconds of processor time that trees have used so far. A process
-// with one thread is counted to the nanosecond: a server of many short-lived ones
-// would look better by half a step for each. Others, and those that have ended, are
-// counted in steps of 10 ms.
+// CPU returns the seconds of processor time that trees have used so far. Live threads
+// are counted to the nanosecond: a server of many short-lived processes would look
+// better by half a step for each. Those that have ended are counted in steps of 10 ms.
 func CPU(roots ...int) float64 {
 	var ns int64
 	for _, root := range roots {
@@ -77,11 +75,8 @@ func CPU(roots ...int) float64 {
 			if !ok {
 				continue
 			}
-			own := p.own * (1e9 / tick)
-			if v, ok := exact(pid); ok && p.threads == 1 {
-				own = v
-			}
-			ns += own + p.waited*(1e9/tick)
+			// Neither counts too much.
+			ns += max(p.own*(1e9/tick), exact(pid)) + p.waited*(1e9/tick)
 		}
 	}
 	return float64(ns) / 1e9

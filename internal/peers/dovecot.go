@@ -23,6 +23,8 @@ type Dovecot struct {
 	LMTP, IMAP string
 	// PID is the process that all others of the instance descend from.
 	PID int
+	// Took is how long it took from its start until both doors greeted.
+	Took time.Duration
 
 	cmd *exec.Cmd
 }
@@ -55,6 +57,7 @@ func StartDovecot(ctx context.Context, dir, format string, more ...string) (*Dov
 	d.cmd = exec.Command(program, "-F", "-c", filepath.Join(dir, "dovecot.conf"))
 	var out bytes.Buffer
 	d.cmd.Stdout, d.cmd.Stderr = &out, &out
+	begin := time.Now()
 	if err := d.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("peers: %w", err)
 	}
@@ -62,6 +65,7 @@ func StartDovecot(ctx context.Context, dir, format string, more ...string) (*Dov
 	if err := d.await(ctx); err != nil {
 		return nil, fmt.Errorf("%w\n%s", errors.Join(err, d.Stop()), out.Bytes())
 	}
+	d.Took = time.Since(begin)
 	return d, nil
 }
 
@@ -163,10 +167,13 @@ func (d *Dovecot) await(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("peers: dovecot does not answer: %w: %w\n%s", ctx.Err(), err, d.Log())
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(awaitEvery):
 		}
 	}
 }
+
+// awaitEvery is how often a peer that starts is asked whether it is there.
+const awaitEvery = 5 * time.Millisecond
 
 // greets reports whether a server says something.
 func greets(ctx context.Context, network, addr string) error {

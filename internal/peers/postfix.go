@@ -21,6 +21,8 @@ type Postfix struct {
 	Dir string // holds etc, spool, data and maillog
 	// Addr is where it listens, "127.0.0.1:port".
 	Addr string
+	// Took is how long it took from its start command until it greeted.
+	Took time.Duration
 }
 
 // StartPostfix writes a configuration under dir, which must be empty or missing,
@@ -38,12 +40,14 @@ func StartPostfix(ctx context.Context, dir string, main ...string) (*Postfix, er
 	if err := p.configure(ctx, port, main); err != nil {
 		return nil, err
 	}
+	begin := time.Now()
 	if out, err := p.postfix(ctx, "start"); err != nil {
 		return nil, fmt.Errorf("peers: postfix start: %w\n%s%s", err, out, p.Log())
 	}
 	if err := p.await(ctx); err != nil {
 		return nil, errors.Join(err, p.Stop())
 	}
+	p.Took = time.Since(begin)
 	return p, nil
 }
 
@@ -143,7 +147,7 @@ func (p *Postfix) await(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("peers: postfix does not answer: %w\n%s", err, p.Log())
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(awaitEvery):
 		}
 	}
 }
