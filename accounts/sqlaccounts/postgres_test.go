@@ -13,7 +13,7 @@ import (
 func TestConformancePostgres(t *testing.T) {
 	c := testpg.Start(t, testpg.Options{NoSync: true})
 	open := func(t *testing.T) accountstest.Subject {
-		conn := c.Database(t)
+		conn := c.Schema(t)
 		return subject(t, func(ctx context.Context) (sqldb.DB, error) { return pgdb.Open(ctx, conn, pgdb.Options{MaxConns: 8}) })
 	}
 	conformance(t, open)

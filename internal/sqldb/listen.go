@@ -107,7 +107,7 @@ func (h *Hub) Gap() {
 		return
 	}
 	for l := range h.listeners {
-		l.pending, l.gap = nil, true
+		l.gap = true
 		select {
 		case l.wake <- struct{}{}:
 		default:

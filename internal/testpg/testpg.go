@@ -229,6 +229,15 @@ func (c *Cluster) Database(t testing.TB) string {
 	return c.URL(name)
 }
 
+// Schema makes a schema in a database that it shares with other schemas and returns
+// its connection string. That is ten times faster than a Database.
+func (c *Cluster) Schema(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprint("test", c.made.Add(1))
+	c.Exec(t, "postgres", "CREATE SCHEMA "+name)
+	return c.URL("postgres") + " search_path=" + name
+}
+
 // Exec runs a statement in a database.
 func (c *Cluster) Exec(t testing.TB, database, query string) {
 	t.Helper()

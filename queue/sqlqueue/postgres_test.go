@@ -35,7 +35,7 @@ func TestConformancePostgres(t *testing.T) {
 	var conns sync.Map
 	queuetest.Run(t, queuetest.Options{
 		New: func(t *testing.T) queue.Backend {
-			conn := c.Database(t)
+			conn := c.Schema(t)
 			b := open(t, openPG(t, conn, pgdb.Options{}))
 			conns.Store(b, conn)
 			return b

@@ -73,11 +73,11 @@ func (k *checker) nextID(ctx context.Context) error {
 				return nil
 			}
 		}
-		query := `SELECT next FROM counter WHERE name = 'message'`
+		source := `SELECT next FROM counter WHERE name = 'message'`
 		if k.b.many != nil {
-			query = `SELECT last_value + 1000 FROM message_block`
+			source = `SELECT CASE WHEN is_called THEN last_value + 1000 ELSE last_value END FROM message_block`
 		}
-		if err := c.Query(query, get(&next)); err != nil {
+		if err := c.Query(source, get(&next)); err != nil {
 			return err
 		}
 		if err := c.Query(`SELECT MAX(id) FROM message WHERE dead = 0`, get(&last)); err != nil {
@@ -93,14 +93,10 @@ func (k *checker) nextID(ctx context.Context) error {
 			if err := look(t.c); err != nil || next > last {
 				return err
 			}
-			// IDs that were taken ahead are given up.
-			if m := k.b.many; m != nil {
-				m.mu.Lock()
-				m.next, m.behind = 0, 0
-				m.mu.Unlock()
-				return t.c.Query(`SELECT setval('message_block', ?)`, func(sqldb.Row) error { return nil }, last+1000)
+			if t.many != nil {
+				return t.many.begin(t.c, last+1)
 			}
-			t.h.nextID, t.h.lastID = 0, 0
+			t.h.nextID, t.h.lastID = 0, 0 // IDs that were taken ahead
 			return t.c.Exec(`INSERT INTO counter (name, next) VALUES ('message', ?) ON CONFLICT (name) DO UPDATE SET next = excluded.next`, last+1)
 		})
 		if err != nil {

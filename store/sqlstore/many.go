@@ -48,6 +48,14 @@ func (m *many) newID(c sqldb.Conn) (id store.MessageID, err error) {
 	return block, nil
 }
 
+// begin makes next the next ID that is given.
+func (m *many) begin(c sqldb.Conn, next int64) error {
+	m.mu.Lock()
+	m.next, m.behind = 0, 0
+	m.mu.Unlock()
+	return c.Query(`SELECT setval('message_block', ?, false)`, func(sqldb.Row) error { return nil }, next)
+}
+
 // lock makes and locks the rows of accounts, in ascending order, and forgets what
 // was read before it.
 func (t *tx) lock(ids []store.AccountID) error {

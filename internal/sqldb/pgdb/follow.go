@@ -113,9 +113,9 @@ func (db *DB) listenOnce(ctx context.Context, first func()) error {
 // look looks at the sequence now and then, until Close.
 func (db *DB) look() {
 	first := sync.OnceFunc(func() { close(db.follow.looked) })
-	lost := false
+	before := false
 	for db.ctx.Err() == nil {
-		gap, err := db.lookOnce()
+		gap, missing, err := db.lookOnce()
 		switch {
 		case err != nil:
 			db.o.Logger.Debug("pgdb: cannot look for notes", "err", err)
@@ -125,26 +125,26 @@ func (db *DB) look() {
 		default:
 			first()
 			// Twice in a row: perhaps the connection that listens is dead.
-			if gap && lost {
+			if missing && before {
 				db.follow.mu.Lock()
 				if db.follow.cut != nil {
 					db.follow.cut()
 				}
 				db.follow.mu.Unlock()
-				gap = false
+				missing = false
 			}
-			lost = gap
+			before = missing
 		}
 		db.sleep(db.o.Poll)
 	}
 }
 
-func (db *DB) lookOnce() (gap bool, err error) {
+func (db *DB) lookOnce() (gap, missing bool, err error) {
 	ctx, cancel := context.WithTimeout(db.ctx, sendWithin)
 	defer cancel()
 	pc, err := db.pool.Acquire(ctx)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	defer pc.Release()
 	var last int64
@@ -155,15 +155,16 @@ func (db *DB) lookOnce() (gap bool, err error) {
 		err = pc.QueryRow(ctx, `select pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text from pg_current_snapshot() s`).Scan(&low, &high)
 	}
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	xmin, err := strconv.ParseUint(low, 10, 64)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	xmax, err := strconv.ParseUint(high, 10, 64)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	return db.marks.look(last, xmin, xmax), nil
+	gap, missing = db.marks.look(last, xmin, xmax)
+	return gap, missing, nil
 }

@@ -178,15 +178,15 @@ func (m *marks) heard(numbers ...int64) {
 }
 
 // look takes in what the sequence is, the oldest transaction that runs, and the
-// first that has not begun. It reports whether a note may have been lost.
-func (m *marks) look(last int64, xmin, xmax uint64) (gap bool) {
+// first that has not begun. gap says that all must be looked at, missing that it is
+// because a note was lost.
+func (m *marks) look(last int64, xmin, xmax uint64) (gap, missing bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.begun || last < m.last || len(m.known) > maxKnown { // the first, or the database is another
 		m.begun, m.base, m.known, m.last, m.xmax, m.again = true, last, map[int64]struct{}{}, last, xmax, true
-		return true
+		return true, false
 	}
-	missing := false
 	for n := m.base + 1; n <= m.last && !missing; n++ {
 		_, ok := m.known[n]
 		missing = !ok
@@ -205,5 +205,5 @@ func (m *marks) look(last int64, xmin, xmax uint64) (gap bool) {
 		}
 		m.last, m.xmax = last, xmax
 	}
-	return gap
+	return gap, missing
 }
