@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/mailkeel/mailkeel/internal/vfs"
@@ -70,7 +71,17 @@ func (s *Store) Open(ctx context.Context, ref blob.Ref, off, n int64) (io.ReadCl
 		defer s.release(g)
 		return s.openLarge(f, g, h, p, off, n)
 	}
-	payload, err := s.payload(f, g.tag, h, p, isPacked(p.kind) || p.size() <= smallRead)
+	if !isPacked(p.kind) && p.size() <= smallRead {
+		defer s.release(g)
+		m := s.memory()
+		payload, err := s.payloadIn(m, f, g.tag, h, p, true)
+		if err != nil {
+			m.release()
+			return nil, s.readError(h, p, err)
+		}
+		return &memoryReader{*bytes.NewReader(payload[off : off+n]), m}, nil
+	}
+	payload, err := s.payload(f, g.tag, h, p, isPacked(p.kind))
 	if err == nil && isPacked(p.kind) {
 		payload, err = s.unpackSmall(payload, p)
 	}
@@ -117,11 +128,17 @@ var errWrong = errors.New("bytes differ from what was written")
 
 // payload checks the record of a blob, and returns its payload if it is wanted.
 func (s *Store) payload(f io.ReaderAt, t tag, h hash, p place, wanted bool) ([]byte, error) {
-	size := p.record - headerSize
-	buf := make([]byte, headerSize+min(size, smallRead))
-	if wanted {
-		buf = make([]byte, headerSize+size)
+	return s.payloadIn(new(memory), f, t, h, p, wanted)
+}
+
+// payloadIn is payload, which it reads into m.
+func (s *Store) payloadIn(m *memory, f io.ReaderAt, t tag, h hash, p place, wanted bool) ([]byte, error) {
+	size := p.record
+	if !wanted {
+		size = headerSize + min(p.record-headerSize, smallRead)
 	}
+	m.buf = slices.Grow(m.buf[:0], int(size))[:size]
+	buf := m.buf
 	if err := readFull(f, buf, p.off()); err != nil {
 		if eofIsNil(err) == nil {
 			err = errWrong
