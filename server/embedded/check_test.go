@@ -418,6 +418,7 @@ func TestCheckNamesAndRepairs(t *testing.T) {
 		}},
 	} {
 		t.Run(strings.ReplaceAll(tt.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
 			h := &house{TB: t, dir: copyDir(t, template)}
 			tt.inject(h)
 			h = mustOpen(t, h.dir)
