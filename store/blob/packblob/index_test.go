@@ -14,7 +14,7 @@ func TestIndexIsAMap(t *testing.T) {
 		var x index
 		x.reserve(reserve)
 		want := map[hash]place{}
-		hashes := make([]hash, 3000)
+		hashes := make([]hash, 1000)
 		for i := range hashes {
 			for j := range hashes[i] {
 				hashes[i][j] = byte(rnd.Uint32())
@@ -25,7 +25,7 @@ func TestIndexIsAMap(t *testing.T) {
 			}
 		}
 		kinds := []byte{kindBlob, kindLarge, kindPacked, kindPackedLarge}
-		for range 30_000 {
+		for range 8000 {
 			h := hashes[rnd.IntN(len(hashes))]
 			old, there := want[h]
 			switch rnd.IntN(5) {

@@ -147,6 +147,8 @@ type Store struct {
 	largeMu sync.Mutex // the names in large
 	mu      sync.Mutex // what follows below it
 
+	copied int64 // bytes since the last pause; under keeping
+
 	// Under flush.
 	active  *segment
 	spare   *spare

@@ -7,17 +7,35 @@ import (
 	"time"
 )
 
+// manySmall is how many segments may be less than an eighth of what the next one is
+// going to be: a full disk leaves them behind, and syncs that fail. Each one that is
+// copied into larger ones was small, so nothing is copied for ever.
+const manySmall = 16
+
 // pick returns the complete segment of which least is needed, if that is less than
-// half of it, or nil. On a full disk those go first that take no room to rewrite.
+// half of it or if there are many small ones, or nil. On a full disk those go first
+// that take no room to rewrite.
 func (s *Store) pick() (*segment, error) {
 	for {
-		var g *segment
+		var g, smallest *segment
+		small, n := s.nextSize()/8, 0
 		s.mu.Lock()
 		parked := s.parked()
 		for _, at := range s.segs {
-			if at.sealed && !parked[at.id] && 2*(at.live+at.kept) < at.end-blockSize && (g == nil || at.live+at.kept < g.live+g.kept) {
+			if !at.sealed || parked[at.id] {
+				continue
+			}
+			if 2*(at.live+at.kept) < at.end-blockSize && (g == nil || at.live+at.kept < g.live+g.kept) {
 				g = at
 			}
+			if at.end < small {
+				if n++; smallest == nil || at.end < smallest.end {
+					smallest = at
+				}
+			}
+		}
+		if g == nil && n > manySmall {
+			g = smallest
 		}
 		unknown := g != nil && g.kept == 0
 		s.mu.Unlock()
@@ -74,7 +92,6 @@ func (s *Store) rewrite(ctx context.Context, g *segment) error {
 	s.mu.Unlock()
 	defer s.release(g)
 	var wait []*batch
-	step := int64(0)
 	err := s.eachNote(g, func(x note) error {
 		b, n, err := s.copyRecord(g, x)
 		if err != nil || b == nil {
@@ -83,14 +100,14 @@ func (s *Store) rewrite(ctx context.Context, g *segment) error {
 		if !slices.Contains(wait, b) {
 			wait = append(wait, b)
 		}
-		if step += n; step < rewriteStep {
+		if s.copied += n; s.copied < rewriteStep {
 			return nil
 		}
 		err = s.waitAll(wait)
 		if err == nil {
-			err = s.pause(ctx, step)
+			err = s.pause(ctx, s.copied)
 		}
-		wait, step = wait[:0], 0
+		wait, s.copied = wait[:0], 0
 		return err
 	})
 	if werr := s.waitAll(wait); err == nil {
