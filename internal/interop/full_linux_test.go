@@ -197,10 +197,10 @@ func (d *fullDisk) send(size int) bool {
 	return true
 }
 
-// fill sends large messages until none fits, and then small ones.
+// fill sends large messages until none fits, and then smaller ones.
 func (d *fullDisk) fill() {
 	d.Helper()
-	for _, size := range []int{200 << 10, 2 << 10} {
+	for _, size := range []int{500 << 10, 50 << 10, 2 << 10} {
 		for d.send(size) {
 		}
 	}
