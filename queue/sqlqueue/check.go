@@ -174,9 +174,6 @@ func (k *checker) routes(ctx context.Context) error {
 		if err != nil || k.b.many { // which has no use for the table
 			return err
 		}
-		if k.b.many {
-			return nil // the table of routes is not used
-		}
 		err = c.Query(`SELECT i.route FROM (SELECT route, MIN(next) AS next FROM item WHERE held = 0 GROUP BY route) i
 			LEFT JOIN route r ON r.route = i.route WHERE r.next IS NULL OR r.next <> i.next LIMIT `+strconv.Itoa(checkRows), func(r sqldb.Row) error {
 			wrong[r.Text(0)] = "its items are due at another time than is noted"

@@ -59,6 +59,9 @@ func (m *many) begin(c sqldb.Conn, next int64) error {
 // lock makes and locks the rows of accounts, in ascending order, and forgets what
 // was read before it.
 func (t *tx) lock(ids []store.AccountID) error {
+	if err := t.flush(); err != nil {
+		return err
+	}
 	t.h.Forget()
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	for len(ids) > 0 {

@@ -204,38 +204,43 @@ func TestAgreesWithMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db := openDB(t, filepath.Join(t.TempDir(), "db"), sqldb.Options{})
-			b, mem := open(t, wrap(db)), &memstore.Backend{}
-			var wg sync.WaitGroup
-			for i := range 8 {
-				a := &actor{id: store.AccountID(fmt.Sprint("a", i)), base: store.MessageID(i+1) * 1_000_000, seed: uint64(i)}
-				for j := range modelBoxes {
-					for _, b := range []store.Backend{mem, b} {
-						mb := store.Mailbox{Account: a.id, Name: fmt.Sprint("box", j, "-"), UIDNext: 1}
-						if err := b.Update(t.Context(), func(tx store.Tx) error { mb.ID = 0; return tx.PutMailbox(&mb) }); err != nil {
-							t.Fatal(err)
-						}
-						if len(a.boxes) == j {
-							a.boxes = append(a.boxes, mb)
-						} else if a.boxes[j] != mb {
-							t.Fatalf("made %+v and %+v", a.boxes[j], mb)
-						}
-					}
-				}
-				wg.Go(func() {
-					for n := range uint64(250) {
-						got, err := a.run(t.Context(), b, n)
-						want, wantErr := a.run(t.Context(), mem, n)
-						if got != want || fmt.Sprint(err) != fmt.Sprint(wantErr) {
-							t.Errorf("step %d of %s: read\n%s%v, want\n%s%v", n, a.id, got, err, want, wantErr)
-							return
-						}
-					}
-				})
-			}
-			wg.Wait()
+			agree(t, open(t, wrap(db)), 250)
 			if faults, err := db.Check(t.Context()); err != nil || len(faults) > 0 {
 				t.Errorf("faults %q, %v", faults, err)
 			}
 		})
 	}
+}
+
+// agree compares b with memstore.
+func agree(t *testing.T, b store.Backend, steps uint64) {
+	mem := &memstore.Backend{}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		a := &actor{id: store.AccountID(fmt.Sprint("a", i)), base: store.MessageID(i+1) * 1_000_000, seed: uint64(i)}
+		for j := range modelBoxes {
+			for _, b := range []store.Backend{mem, b} {
+				mb := store.Mailbox{Account: a.id, Name: fmt.Sprint("box", j, "-"), UIDNext: 1}
+				if err := b.Update(t.Context(), func(tx store.Tx) error { mb.ID = 0; return tx.PutMailbox(&mb) }); err != nil {
+					t.Fatal(err)
+				}
+				if len(a.boxes) == j {
+					a.boxes = append(a.boxes, mb)
+				} else if a.boxes[j] != mb {
+					t.Fatalf("made %+v and %+v", a.boxes[j], mb)
+				}
+			}
+		}
+		wg.Go(func() {
+			for n := range steps {
+				got, err := a.run(t.Context(), b, n)
+				want, wantErr := a.run(t.Context(), mem, n)
+				if got != want || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+					t.Errorf("step %d of %s: read\n%s%v, want\n%s%v", n, a.id, got, err, want, wantErr)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

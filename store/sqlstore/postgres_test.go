@@ -51,6 +51,7 @@ func TestConformancePostgres(t *testing.T) {
 			},
 		})
 	})
+	t.Run("AgreesWithMemory", func(t *testing.T) { agree(t, open(t, openPG(t, c.Schema(t), pgdb.Options{})), 100) })
 	t.Run("KV", func(t *testing.T) {
 		storetest.RunKV(t, func(t *testing.T, clock mailkeel.Clock) store.KV {
 			kv, err := sqlstore.NewKV(t.Context(), openPG(t, c.Schema(t), pgdb.Options{}))
