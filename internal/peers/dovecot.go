@@ -26,7 +26,9 @@ type Dovecot struct {
 	// Took is how long it took from its start until both doors greeted.
 	Took time.Duration
 
-	cmd *exec.Cmd
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed when it has
+	result error         // of that
 }
 
 // nobody is who owns the mail of a Dovecot: it refuses to be root.
@@ -61,7 +63,11 @@ func StartDovecot(ctx context.Context, dir, format string, more ...string) (*Dov
 	if err := d.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("peers: %w", err)
 	}
-	d.PID = d.cmd.Process.Pid
+	d.PID, d.ended = d.cmd.Process.Pid, make(chan struct{})
+	go func() {
+		d.result = d.cmd.Wait()
+		close(d.ended)
+	}()
 	if err := d.await(ctx); err != nil {
 		return nil, fmt.Errorf("%w\n%s", errors.Join(err, d.Stop()), out.Bytes())
 	}
@@ -161,10 +167,9 @@ func (d *Dovecot) await(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if syscall.Kill(d.PID, 0) != nil {
-			return fmt.Errorf("peers: dovecot ended\n%s", d.Log())
-		}
 		select {
+		case <-d.ended:
+			return fmt.Errorf("peers: dovecot ended: %w\n%s", err, d.Log())
 		case <-ctx.Done():
 			return fmt.Errorf("peers: dovecot does not answer: %w: %w\n%s", ctx.Err(), err, d.Log())
 		case <-time.After(awaitEvery):
@@ -201,8 +206,8 @@ func (d *Dovecot) Stop() error {
 	d.cmd.Process.Signal(syscall.SIGTERM)
 	t := time.AfterFunc(stopWithin, func() { d.cmd.Process.Kill() })
 	defer t.Stop()
-	if err := d.cmd.Wait(); err != nil {
-		return fmt.Errorf("peers: dovecot: %w\n%s", err, d.Log())
+	if <-d.ended; d.result != nil {
+		return fmt.Errorf("peers: dovecot: %w\n%s", d.result, d.Log())
 	}
 	return nil
 }
