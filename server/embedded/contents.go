@@ -32,6 +32,7 @@ func openBlobs(ctx context.Context, dir string, o Options) (s *packblob.Store, e
 		return nil, err
 	}
 	o.packs.FS, o.packs.Clock, o.packs.Logger = o.FS, o.Clock, o.Logger
+	o.packs.Compress = o.packs.Compress || o.Compress
 	s, err = packblob.Open(filepath.Join(dir, packsDir), o.packs)
 	if err != nil {
 		return nil, fmt.Errorf("embedded: %w", err)

@@ -163,6 +163,23 @@ func TestAMoveIntoPacksIsTakenUpAgain(t *testing.T) {
 	t.Logf("%d points", points)
 }
 
+func TestContentsCanBeCompressed(t *testing.T) {
+	for _, compress := range []bool{false, true} {
+		h := open(t, t.TempDir(), Options{Compress: compress})
+		w, err := h.Blobs.Create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, strings.Repeat("the same again\r\n", 1000))
+		if _, err := w.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if n := h.Blobs.Stats().OnDisk; (n < 8000) != compress {
+			t.Errorf("compress %v: 16 KB take %d bytes", compress, n)
+		}
+	}
+}
+
 func TestAnUnreadableFileIsSetAside(t *testing.T) {
 	disk, whole, damaged := layout1(t)
 	var bad blob.Ref

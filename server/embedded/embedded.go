@@ -63,6 +63,9 @@ type Options struct {
 	MustExist bool
 	Clock     mailkeel.Clock // nil means real time
 	Logger    *slog.Logger   // nil means discard
+	// Compress compresses new contents: see packblob.Options. It may be changed from
+	// start to start.
+	Compress bool
 	// FS is for tests of this module, which fail and cut off what is done to packs and
 	// small files; SQLite goes its own way. Nil means that of the machine.
 	FS vfs.FS

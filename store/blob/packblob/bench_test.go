@@ -81,6 +81,59 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
+// BenchmarkCompress stages 10 KB blobs like text, and such that cannot be compressed,
+// and counts what they take on the disk.
+func BenchmarkCompress(b *testing.B) {
+	for _, compress := range []bool{false, true} {
+		for name, body := range map[string]func(int, int) string{"text": words, "noise": noise} {
+			b.Run(fmt.Sprintf("%s/compress=%v", name, compress), func(b *testing.B) {
+				s := open(b, b.TempDir(), packblob.Options{Compress: compress})
+				content := body(1, 10_000)
+				b.ReportAllocs()
+				b.ResetTimer()
+				var last blob.Stager
+				for i := range b.N {
+					w, err := s.Create(b.Context())
+					if err != nil {
+						b.Fatal(err)
+					}
+					last = w.(blob.Stager)
+					if _, err := fmt.Fprint(last, i, content); err != nil {
+						b.Fatal(err)
+					}
+					if _, err := last.Stage(); err != nil {
+						b.Fatal(err)
+					}
+					_ = last.Close()
+				}
+				if err := last.Wait(); err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(s.Stats().OnDisk)/float64(b.N), "disk-B/op")
+			})
+		}
+	}
+}
+
+// BenchmarkList goes through a million blobs in order, as a sweep does.
+func BenchmarkList(b *testing.B) {
+	s := open(b, b.TempDir(), packblob.Options{})
+	fill(b, s, 1_000_000)
+	b.ResetTimer()
+	for range b.N {
+		n := 0
+		for _, err := range s.List(b.Context()) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != 1_000_000 {
+			b.Fatal(n)
+		}
+	}
+}
+
 // BenchmarkRead reads 10 KB blobs, checked.
 func BenchmarkRead(b *testing.B) {
 	s := open(b, b.TempDir(), packblob.Options{})

@@ -107,8 +107,8 @@ type Options struct {
 	// what a Writer holds in memory. Zero means 128 KiB; the most is 512 KiB.
 	LargeSize int
 	// Compress compresses with zstd what becomes smaller by a tenth at least. What is
-	// there can be read with and without it. It takes about as much of the processor
-	// as the rest of accepting a message, and halves what text takes on the disk.
+	// there can be read with and without it. 10 KB of text take about 35 microseconds
+	// of a processor, and what cannot be compressed takes one: see BenchmarkCompress.
 	Compress bool
 	// RewriteRate bounds the copying in the background, in bytes a second. Zero
 	// means 32 MiB; less means no bound.
