@@ -34,6 +34,9 @@ type Admin struct {
 	// Reindex, if set, makes the indexes of the database again, for a check that
 	// repairs.
 	Reindex func(context.Context) error
+	// Files, if set, looks for damage to what Blobs are kept in: what is known of it,
+	// or with deep all that there is, and with repair puts right what it can.
+	Files func(ctx context.Context, deep, repair bool) ([]blob.Fault, error)
 	// Restore says how to come back from damage that Reindex does not repair.
 	Restore string
 	// Hint, if set, says what to do about an error of the parts, or nothing.

@@ -25,8 +25,9 @@ type checkArgs struct {
 // A Finding is something that check found to be wrong.
 type Finding struct {
 	// State is the number of the state in the tables of packages store (S11) and
-	// queue (Q11); D1 is damage to the database, A1 an account that nobody
-	// knows.
+	// queue (Q11). D1 is damage to the database, A1 an account that the directory
+	// does not know, B1 damage to files that hold contents, B2 what is kept of
+	// them though it tells nothing, B3 a damaged content that nothing names.
 	State string `json:"state"`
 	What  string `json:"what"`  // the state in a word or two: "blob missing"
 	Where string `json:"where"` // account, mailbox, UID or item
@@ -38,7 +39,7 @@ type Finding struct {
 
 // words are the states in words.
 var words = map[string]string{
-	"D1": "damage", "A1": "account",
+	"D1": "damage", "A1": "account", "B1": "content files", "B2": "content files", "B3": "orphan",
 	"S7": "healed", "S11": "counter", "S12": "order", "S13": "mailbox", "S14": "name", "S15": "row", "S16": "twice", "S17": "row missing",
 	"S18": "blob missing", "S19": "stray", "S20": "tombstone", "S21": "blob missing", "S22": "blob content", "S23": "row", "S24": "account", "S25": "delivery",
 	"Q7": "healed", "Q11": "route", "Q12": "time", "Q13": "ended", "Q21": "item", "Q22": "blob missing", "Q23": "blob content", "Q24": "blob size",
@@ -130,7 +131,7 @@ func check(a *Admin, ctx context.Context, args checkArgs, emit Emit) error {
 }
 
 func (c *checking) run(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{c.database, c.contents, c.store, c.queue, c.orphans} {
+	for _, step := range []func(context.Context) error{c.database, c.contents, c.store, c.queue, c.discard, c.orphans} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -188,6 +189,9 @@ func (c *checking) database(ctx context.Context) error {
 
 // contents reads the blobs if asked to.
 func (c *checking) contents(ctx context.Context) error {
+	if c.Files != nil {
+		return c.files(ctx)
+	}
 	if !c.args.Deep {
 		return nil
 	}

@@ -50,7 +50,7 @@ func openHouse(t testing.TB, dir string) (*house, error) {
 	}
 	h.home = home
 	h.admin = &admin.Admin{
-		Accounts: home.Accounts, Blobs: home.Blobs, Damage: home.Damage, Reindex: home.Reindex, Hint: home.Hint, Restore: home.Restore(), Clock: h.clock,
+		Accounts: home.Accounts, Blobs: home.Blobs, Damage: home.Damage, Reindex: home.Reindex, Files: home.Files, Hint: home.Hint, Restore: home.Restore(), Clock: h.clock,
 		Store: &store.Store{Backend: home.Store, Blobs: home.Blobs, Clock: h.clock, Keep: 24 * time.Hour},
 		Queue: &queue.Queue{Backend: home.Queue, Blobs: home.Blobs, Clock: h.clock},
 	}
@@ -411,6 +411,12 @@ func TestCheckNamesAndRepairs(t *testing.T) {
 		{name: "a route without items", inject: sql(`INSERT INTO route (route, next) VALUES ('nowhere.test', 5)`), want: "Q11 repaired"},
 		{name: "an item noted for another time", inject: sql(`UPDATE item SET next = next + 1000000000000 WHERE id = 'q3/0'`), want: "Q11 repaired"},
 		{name: "an index lacks an entry", inject: func(h *house) { h.staleIndex() }, want: "D1 repaired"},
+		{name: "a damaged content that nothing names", inject: func(h *house) {
+			x := mustOpen(h.TB, h.dir)
+			x.blob("an orphan with a flipped bit")
+			x.close()
+			flip(h, "an orphan with a flipped bit")
+		}, want: "B3 repaired"},
 		{name: "a content that nothing names", inject: func(h *house) {
 			x := mustOpen(h.TB, h.dir)
 			x.blob("an orphan")

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
+	"github.com/mailkeel/mailkeel/store/blob"
+	"github.com/mailkeel/mailkeel/store/blob/packblob"
 )
 
 // A DamageError says which file cannot be used as it is. It is ErrDamaged.
@@ -31,6 +33,30 @@ func (h *Home) Damage(ctx context.Context) ([]string, error) {
 // Reindex makes the indexes of the database again, which is all that can be done
 // about some of what Damage finds.
 func (h *Home) Reindex(ctx context.Context) error { return h.explain(h.db.Reindex(ctx)) }
+
+// Files looks for damage in packs: what is known, or with deep all that there is.
+func (h *Home) Files(ctx context.Context, deep, repair bool) (faults []blob.Fault, err error) {
+	var left, repaired []packblob.Damage
+	switch {
+	case !deep:
+		left = h.Blobs.Damaged()
+	case repair:
+		left, repaired, err = h.Blobs.Repair(ctx)
+	default:
+		left, err = h.Blobs.CheckAll(ctx)
+	}
+	for _, d := range left {
+		f := blob.Fault{Text: d.String(), Kept: d.State != packblob.WrongIndex}
+		if d.State == packblob.DamagedBlob {
+			f.Ref = d.Ref
+		}
+		faults = append(faults, f)
+	}
+	for _, d := range repaired {
+		faults = append(faults, blob.Fault{Text: d.String(), Repaired: true})
+	}
+	return faults, err
+}
 
 // explain names the file that is damaged.
 func (h *Home) explain(err error) error {
