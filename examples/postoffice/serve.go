@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/mailkeel/mailkeel/accounts"
@@ -36,6 +37,7 @@ func serve(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	o.greet(ctx, stdout, home, s)
 	log.Info("ready", "hostname", o.hostname, "dir", home.Dir, "pid", os.Getpid())
 	fmt.Fprintln(stdout, "ready")
+	debug.FreeOSMemory() // hashing the passwords of -account took 19 MiB each
 	err = <-done
 	log.Info("stopped")
 	return err
