@@ -109,6 +109,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	var r results
+	var failed error // what was measured is shown all the same
 	if *from != "" {
 		file, err := os.Open(*from)
 		if err != nil {
@@ -118,18 +119,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if r, err = readResults(file); err != nil {
 			return fmt.Errorf("%s: %w", *from, err)
 		}
-	} else if err := o.measureAll(ctx, &r); err != nil {
-		return err
+	} else {
+		failed = o.measureAll(ctx, &r)
 	}
 	if *asJSON {
 		if err := r.write(stdout); err != nil {
-			return err
+			return errors.Join(failed, err)
 		}
 	} else {
 		fmt.Fprint(stdout, r.tables())
 	}
-	if *markdown == "" {
-		return nil
+	if *markdown == "" || failed != nil {
+		return failed
 	}
 	text, err := r.markdown()
 	if err != nil {
@@ -158,16 +159,14 @@ func (o *options) measureAll(ctx context.Context, r *results) error {
 	began := time.Now()
 	r.Setup = setup{Machine: machine(o.dir), Runs: o.runs, Messages: o.messages, Period: o.period.Seconds(), Size: o.size, Stored: o.stored,
 		Sessions: o.sessions, ManySessions: o.manySessions, Date: began.UTC().Format("2 January 2006")}
+	var errs []error
 	for _, w := range works() {
-		if o.works != nil && !slices.Contains(o.works, w.name) {
-			continue
-		}
-		if err := o.compare(ctx, &w, r); err != nil {
-			return err
+		if o.works == nil || slices.Contains(o.works, w.name) {
+			errs = append(errs, o.compare(ctx, &w, r))
 		}
 	}
 	r.Setup.Minutes = time.Since(began).Minutes()
-	return nil
+	return errors.Join(errs...)
 }
 
 // readResults reads what write wrote.

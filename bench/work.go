@@ -98,8 +98,10 @@ const (
 // runLimit is the longest a single run may take.
 const runLimit = 3 * time.Minute
 
-// compare lets the servers do w in turn.
+// compare lets the servers do w in turn. A run that fails does not end the others; its
+// error is among those returned.
 func (o *options) compare(ctx context.Context, w *work, r *results) error {
+	var errs []error
 	for i := range w.cases {
 		k := &w.cases[i]
 		for run := range o.runs {
@@ -111,11 +113,13 @@ func (o *options) compare(ctx context.Context, w *work, r *results) error {
 					continue
 				}
 				if err := ctx.Err(); err != nil {
-					return err
+					return errors.Join(append(errs, err)...)
 				}
 				f, err := o.once(ctx, w, k, s, fmt.Sprintf("%s%d%d%t", w.name[:1], i, run, ours))
 				if err != nil {
-					return fmt.Errorf("%s of %s, %s: %w", w.name, s.name(w.name), k.name, err)
+					errs = append(errs, fmt.Errorf("%s of %s, %s: %w", w.name, s.name(w.name), k.name, err))
+					fmt.Fprintln(o.log, errs[len(errs)-1])
+					continue
 				}
 				r.Samples = append(r.Samples, sample{w.name, k.name, s.name(w.name), run, f})
 				fmt.Fprintf(o.log, "%-7s %-12s %-27s", w.name, k.name, s.name(w.name))
@@ -126,10 +130,10 @@ func (o *options) compare(ctx context.Context, w *work, r *results) error {
 			}
 		}
 		if err := o.profile(ctx, w, k); err != nil {
-			return err
+			errs = append(errs, fmt.Errorf("profile of %s: %w", w.name, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // once does one run in a folder of its own. Its path is short, because that of a
