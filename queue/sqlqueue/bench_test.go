@@ -1,16 +1,21 @@
 package sqlqueue_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/internal/sqldb"
 	"github.com/mailkeel/mailkeel/queue"
+	"github.com/mailkeel/mailkeel/store/blob/packblob"
 )
 
 // BenchmarkPut puts items durably, from so many goroutines at a time.
@@ -70,5 +75,60 @@ func BenchmarkRelay(b *testing.B) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// apart hides that a backend can wait for blobs, so that each is waited for before
+// its Put.
+type apart struct{ queue.Backend }
+
+// message is 10 KB of content that no other has.
+type message int64
+
+func (m message) Size() int64 { return 10 << 10 }
+
+func (m message) Open(context.Context) (io.ReadCloser, error) {
+	b := bytes.Repeat([]byte("0123456789abcde\n"), 10<<10/16)
+	binary.BigEndian.PutUint64(b, uint64(m))
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+// BenchmarkAccept makes messages and their rows durable, as for a 250: the blobs of a
+// batch waited for before the commit, and each by itself before.
+func BenchmarkAccept(b *testing.B) {
+	for _, writers := range []int{1, 10, 50} {
+		for _, how := range []string{"joined", "apart"} {
+			b.Run(fmt.Sprint(how, "/", writers), func(b *testing.B) {
+				dir := b.TempDir()
+				var backend queue.Backend = open(b, openDB(b, filepath.Join(dir, "db"), sqldb.Options{}))
+				if how == "apart" {
+					backend = apart{backend}
+				}
+				blobs, err := packblob.Open(filepath.Join(dir, "packs"), packblob.Options{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer blobs.Close()
+				q := &queue.Queue{Backend: backend, Blobs: blobs}
+				var n atomic.Int64
+				var wg sync.WaitGroup
+				b.ReportAllocs()
+				b.ResetTimer()
+				for range writers {
+					wg.Go(func() {
+						for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
+							env := &mailkeel.Envelope{ID: fmt.Sprint("m", i), From: "a@b.example", Rcpts: []mailkeel.Recipient{{Addr: fmt.Sprint("x@r", i%50, ".example")}}}
+							if r := q.Deliver(context.Background(), env, message(i)); r[0].Err != nil {
+								b.Error(r[0].Err)
+								return
+							}
+						}
+					})
+				}
+				wg.Wait()
+				b.StopTimer()
+				b.ReportMetric(float64(b.N)/float64(blobs.Stats().Syncs), "messages/sync")
+			})
+		}
 	}
 }
