@@ -80,7 +80,8 @@ const (
 
 type job struct {
 	fn       func() error
-	wait     func() error // nil if there is nothing to wait for, or not any more
+	ahead    func() error // what it waits for; nil if nothing
+	wait     func() error // the same, or nil when it has come
 	lost     error        // of wait
 	state    atomic.Int32
 	err      error
@@ -103,16 +104,17 @@ func (c *Committer) Do(ctx context.Context, fn func() error) error {
 
 // DoAfter is Do for a change that may only be committed when something else is
 // durable: wait returns nil when it is. It is called before the commit, when all
-// functions have run, so that what several wait for may share a sync too, and not
-// at all if fn fails. If it fails or panics, fn has failed, and the others do not
-// notice: they are run again without it. wait may be called in another goroutine
-// and more than once; nil means that there is nothing to wait for.
+// functions have run, so that what several wait for may share a sync too; and while
+// the batch before is committed, so that the two syncs take the time of one. If it
+// fails or panics, fn has failed, and the others do not notice: they are run again
+// without it. wait is called in any goroutine, more than once, also if fn fails or DoAfter
+// has returned, and says the same each time; nil means that there is nothing to wait for.
 func (c *Committer) DoAfter(ctx context.Context, wait, fn func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	c.once.Do(c.init)
-	j := &job{fn: fn, wait: wait}
+	j := &job{fn: fn, ahead: wait, wait: wait}
 	b, err := c.join(j)
 	if err != nil {
 		return err
@@ -243,6 +245,7 @@ func (c *Committer) try(jobs []*job, firm bool) (err error) {
 		err = errLost
 	}
 	if err == nil {
+		c.waitAhead()
 		err = c.Target.Commit()
 	}
 	if err == nil {
@@ -270,6 +273,27 @@ func wait(jobs []*job) bool {
 		}
 	}
 	return all
+}
+
+// waitAhead begins to wait for what those of the next batch wait for, while this one
+// is committed, so that the two syncs take the time of one. What comes of it the
+// next leader learns when it asks again.
+func (c *Committer) waitAhead() {
+	c.mu.Lock()
+	jobs := slices.Clone(c.open.jobs)
+	c.mu.Unlock()
+	jobs = slices.DeleteFunc(jobs, func(j *job) bool { return j.ahead == nil })
+	if len(jobs) == 0 {
+		return
+	}
+	c.users.Go(func() {
+		for _, j := range jobs {
+			func() {
+				defer func() { _ = recover() }() // the next leader gets it too
+				_ = j.ahead()
+			}()
+		}
+	})
 }
 
 // one runs a function. What it returns concerns the whole batch.

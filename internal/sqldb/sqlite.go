@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -155,14 +156,20 @@ func (db *SQLite) Update(ctx context.Context, fn func(Conn) error) error {
 
 func (db *SQLite) UpdateAfter(ctx context.Context, wait func() error, fn func(Conn) error) error {
 	times := db.reserve.times()
-	var lost error
+	var lost atomic.Bool
 	after := wait
 	if wait != nil {
-		after = func() error { lost = wait(); return lost }
+		after = func() error {
+			err := wait()
+			if err != nil {
+				lost.Store(true)
+			}
+			return err
+		}
 	}
 	err := db.update(ctx, after, fn)
 	// The reserve is for rows. What is waited for has a limit of its own.
-	if errors.Is(err, syscall.ENOSPC) && lost == nil && db.reserve.give(times) {
+	if errors.Is(err, syscall.ENOSPC) && !lost.Load() && db.reserve.give(times) {
 		err = db.update(ctx, wait, fn)
 	}
 	return err

@@ -36,7 +36,7 @@ type Adopted struct {
 	Prefix []byte
 	// Wait is nil if the blob is durable. Otherwise rows that name it may be
 	// written, and are committed only after Wait returned nil. It may be called
-	// more than once, and from other goroutines.
+	// more than once, from other goroutines, and says the same each time.
 	Wait func() error
 	// Open reads the blob, without Prefix, also if it is not visible yet. It is
 	// valid as long as the Content is.
