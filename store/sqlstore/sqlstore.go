@@ -69,7 +69,9 @@ var (
 // topic is what Watch listens to.
 const topic = "store"
 
-// New makes the tables that are missing. The Backend does not own db.
+// New makes the tables that are missing. The Backend does not own db. Outside of this
+// module, packages server/embedded (SQLite) and server/cluster (PostgreSQL) open
+// databases, and their fields Store and Queue can be used without a server.
 func New(ctx context.Context, db sqldb.DB) (*Backend, error) {
 	if err := sqldb.Migrate(ctx, db, "store", schema...); err != nil {
 		return nil, err
