@@ -84,20 +84,18 @@ type powerTest struct {
 	smtp  *textproto.Conn
 	every int // operations from one cut to the next
 
-	n        int            // messages made
-	texts    map[string]int // what was sent, by key: how many copies each account has
+	n        int // messages made
 	promises []promise
 	now      *state // after the last step
 
-	hook     sync.Mutex // held during an operation that is looked at
-	mu       sync.Mutex
-	off      bool
-	ops      int
-	kinds    map[string]int // of operations, on which files
-	points   int
-	restarts int
-	cuts     []cut
-	broken   error
+	hook   sync.Mutex // held during an operation that is looked at
+	mu     sync.Mutex
+	off    bool
+	ops    int
+	kinds  map[string]int // of operations, on which files
+	points int
+	cuts   []cut
+	broken error
 }
 
 // before is asked before every operation.
