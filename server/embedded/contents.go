@@ -53,7 +53,7 @@ func openBlobs(ctx context.Context, dir string, o Options) (s *packblob.Store, e
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return s, fmt.Errorf("embedded: %w", err)
 	}
-	if left && found == filesVersion {
+	if left { // whatever VERSION says: it may be lost or wrong, and what is in packs already is only looked up
 		t := &takeover{fs: o.FS, dir: dir, to: s, log: log}
 		if err := t.run(ctx); err != nil {
 			return s, fmt.Errorf("embedded: the contents in %s were not all taken over, and the next start goes on: %w", old, err)

@@ -241,3 +241,22 @@ func TestAHomeOfTheFormerLayoutOpens(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// VERSION may be gone, empty or wrong: that is no reason to let contents go.
+func TestContentsMoveWhateverVersionSays(t *testing.T) {
+	for name, lose := range map[string]func(vfs.FS) error{
+		"gone":  func(fsys vfs.FS) error { return fsys.Remove(filepath.Join("d", versionFile)) },
+		"empty": func(fsys vfs.FS) error { return write(fsys, "d", versionFile, nil) },
+		"wrong": func(fsys vfs.FS) error { return write(fsys, "d", versionFile, []byte("2\n")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk, whole, damaged := layout1(t)
+			if err := lose(disk); err != nil {
+				t.Fatal(err)
+			}
+			if err := isLayout2(t, disk, whole, damaged); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
