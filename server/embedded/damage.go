@@ -80,7 +80,7 @@ func Hint(err error) string {
 		return ""
 	}
 	if e.File == versionFile {
-		return fmt.Sprintf("if the directory has packs/, say so again:\n    echo %s > %s", version, filepath.Join(e.Dir, e.File))
+		return fmt.Sprintf("if the directory has packs/ or blobs/, say so again:\n    echo %s > %s", version, filepath.Join(e.Dir, e.File))
 	}
 	return fmt.Sprintf(`%[1]s cannot be read as a database. What people wrote lies in packs/ and is not concerned.
   Stop the server, and keep what is there:
