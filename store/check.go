@@ -57,6 +57,10 @@ type Checked struct {
 	// Parked are the messages and objects that are kept though they are
 	// damaged, those found now among them.
 	Parked int
+	// Unsealed are the live messages whose rows have no checksum, because an
+	// earlier version wrote them: what changes in them goes unseen. Sealed are
+	// those that were given one by the repair.
+	Unsealed, Sealed int
 }
 
 // A Checker is a power of a Backend: it shows what the methods of Tx cannot.

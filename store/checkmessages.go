@@ -111,18 +111,26 @@ func (c *checking) messages(ctx context.Context, mb *Mailbox) error {
 		if err != nil {
 			return err
 		}
+		var bare []MessageID // sound, and without a checksum
 		for i := range ms {
 			m := &ms[i]
 			if !m.Expunged {
 				c.done.Messages++
 			}
 			f, err := c.examine(ctx, m, maxSeq)
-			if err == nil && f != nil {
+			switch {
+			case err != nil:
+			case f != nil:
 				err = c.again(ctx, mb, m)
+			case !m.Expunged && m.cold != nil && m.cold.Sum == 0:
+				bare = append(bare, m.ID)
 			}
 			if err != nil {
 				return err
 			}
+		}
+		if err := c.seal(ctx, bare); err != nil {
+			return err
 		}
 		c.progress()
 		if len(ms) < checkBatch || ms[len(ms)-1].UID == 1<<32-1 {
@@ -130,6 +138,40 @@ func (c *checking) messages(ctx context.Context, mb *Mailbox) error {
 		}
 		first = ms[len(ms)-1].UID + 1
 	}
+}
+
+// seal gives the rows of messages a checksum, as they are.
+func (c *checking) seal(ctx context.Context, bare []MessageID) error {
+	if len(bare) == 0 {
+		return nil
+	}
+	if !c.o.Repair {
+		c.done.Unsealed += len(bare)
+		return nil
+	}
+	var rows []Cold
+	err := c.s.update(ctx, only(c.id), func(w *work) error {
+		rows = nil
+		for row, err := range w.Cold(c.id, bare...) {
+			if err != nil {
+				return err
+			}
+			if row.Sum != 0 { // by now
+				continue
+			}
+			m, err := w.MessageByID(c.id, row.ID)
+			if errors.Is(err, ErrNotFound) {
+				continue // expunged meanwhile
+			} else if err != nil {
+				return err
+			}
+			row.seal(&m)
+			rows = append(rows, row)
+		}
+		return w.PutCold(rows)
+	})
+	c.done.Sealed += len(rows)
+	return err
 }
 
 // examine says what is wrong with a message; nil if nothing is.

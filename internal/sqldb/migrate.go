@@ -9,8 +9,8 @@ import (
 // that it has not run before, each once, all in one transaction. Steps are only
 // ever added at the end. ErrNewer if more were run than there are.
 //
-// A step is one or more CREATE, DROP, INSERT or UPDATE statements with semicolons
-// between. Tables are described in SQLite's words, of which only these are used,
+// A step is one or more CREATE, DROP, ALTER TABLE ADD COLUMN, INSERT or UPDATE
+// statements with semicolons between. Tables are described in SQLite's words, of which only these are used,
 // so that they can be translated: INTEGER (64 bits), TEXT (without NUL bytes),
 // BLOB, INTEGER PRIMARY KEY AUTOINCREMENT, NOT NULL, DEFAULT, PRIMARY KEY,
 // UNIQUE, WITHOUT ROWID, and indexes, partial ones too.

@@ -72,6 +72,10 @@ type Summary struct {
 	Newly    int `json:"newly_parked,omitempty"`
 	// Parked are the messages and items that are kept and cannot be read.
 	Parked int `json:"parked,omitempty"`
+	// Unsealed are the messages that have no checksum yet, as an earlier version
+	// wrote them, and Sealed those that were given one.
+	Unsealed int `json:"unsealed,omitempty"`
+	Sealed   int `json:"sealed,omitempty"`
 }
 
 // checkFound is the exit code of check when there were findings, and checkFailed when
@@ -295,6 +299,7 @@ func (c *checking) store(ctx context.Context) error {
 	}
 	c.sum.Accounts, c.sum.Mailboxes, c.sum.Messages, c.sum.Objects = len(known), done.Mailboxes, done.Messages, done.Objects
 	c.sum.Parked += done.Parked
+	c.sum.Unsealed, c.sum.Sealed = done.Unsealed, done.Sealed
 	return nil
 }
 
@@ -404,6 +409,12 @@ func (s *Summary) text() string {
 	t += "will be swept)"
 	if s.Parked > 0 {
 		t += fmt.Sprintf("\n%d messages or items are damaged and kept", s.Parked)
+	}
+	if s.Unsealed > 0 {
+		t += fmt.Sprintf("\n%d messages were filed by an earlier version and have no checksum yet; check -repair gives them one", s.Unsealed)
+	}
+	if s.Sealed > 0 {
+		t += fmt.Sprintf("\n%d messages that were filed by an earlier version have a checksum now", s.Sealed)
 	}
 	return t
 }

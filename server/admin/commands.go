@@ -62,7 +62,8 @@ const (
   done? ("held", "released", "retried", "dropped")`
 	checkJSON = `state, what, where, text, done? ("repaired", "parked", "known") for each problem; now and then
   progress (blobs, messages); and at the end one with accounts, mailboxes, messages, objects,
-  items, blobs, orphans, orphan_bytes, swept?, problems, repaired?, newly_parked?, parked?
+  items, blobs, orphans, orphan_bytes, swept?, problems, repaired?, newly_parked?, parked?,
+  unsealed?, sealed?
 The exit code of check is 0 if all is well, or was parked before; 1 if it found something,
 repaired or not; 2 if it could not look at everything.`
 )

@@ -55,7 +55,6 @@ var schema = []string{
 	CREATE TABLE cold (
 		id        INTEGER PRIMARY KEY,
 		acct      INTEGER NOT NULL,
-		sum       INTEGER NOT NULL,
 		prefix    BLOB,
 		envelope  BLOB,
 		structure BLOB,
@@ -99,4 +98,6 @@ var schema = []string{
 		next INTEGER NOT NULL
 	) WITHOUT ROWID;
 	INSERT INTO counter (name, next) VALUES ('message', 1);`,
+	// Rows of before have no checksum: zero.
+	`ALTER TABLE cold ADD COLUMN sum INTEGER NOT NULL DEFAULT 0`,
 }
