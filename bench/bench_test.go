@@ -72,9 +72,7 @@ func TestEveryWorkOfOurs(t *testing.T) {
 }
 
 func TestBesideThePeers(t *testing.T) {
-	if os.Getuid() != 0 {
-		peers.Missing(t, "Postfix and Dovecot need root")
-	}
+	peers.NeedRoot(t)
 	peers.Need(t, "postfix", "dovecot")
 	if _, err := os.Stat("/usr/lib/dovecot/lmtp"); err != nil {
 		peers.Missing(t, "dovecot-lmtpd is not installed")

@@ -23,19 +23,10 @@ import (
 	"github.com/mailkeel/mailkeel/internal/testoffice"
 )
 
-// needRoot skips the test unless it may mount file systems, which root may in
-// continuous integration too.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("mounting a file system needs root")
-	}
-}
-
 // smallDisk returns a folder with a file system of its own, of 64 MB.
 func smallDisk(t *testing.T, kind string) string {
 	t.Helper()
-	needRoot(t)
+	peers.NeedRoot(t)
 	dir := filepath.Join(t.TempDir(), "disk")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -43,7 +34,7 @@ func smallDisk(t *testing.T, kind string) string {
 	switch kind {
 	case "tmpfs":
 		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64m"); err != nil {
-			peers.Missing(t, "cannot mount a file system: "+err.Error())
+			peers.Forbidden(t, "mounting a file system: "+err.Error())
 		}
 	case "ext4": // with a journal; a container may have no loop devices
 		image := filepath.Join(t.TempDir(), "image")
@@ -53,18 +44,24 @@ func smallDisk(t *testing.T, kind string) string {
 		for _, c := range [][]string{{"mkfs.ext4", "-q", "-F", "-m", "0", image}, {"mount", "-o", "loop", image, dir}} {
 			path, err := peers.Find(c[0])
 			if err != nil {
-				t.Skip(err)
+				peers.Missing(t, err.Error())
 			}
 			if out, err := exec.Command(path, c[1:]...).CombinedOutput(); err != nil {
-				t.Skipf("%s: %v: %s", c[0], err, out)
+				peers.Forbidden(t, fmt.Sprintf("%s: %v: %s", c[0], err, out))
 			}
 		}
 	}
+	release, err := peers.WhenKilled(`umount -l "$1"; rm -rf "$(dirname "$1")"`, dir)
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
+		release()
 	})
+	if err != nil {
+		release = func() {}
+		t.Fatal(err)
+	}
 	return dir
 }
 

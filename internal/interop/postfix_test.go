@@ -64,6 +64,7 @@ func same(t *testing.T, n int, got []byte) {
 }
 
 func TestPostfixSendsToUs(t *testing.T) {
+	peers.NeedRoot(t)
 	peers.Need(t, "postfix")
 	o := office(t)
 	p, err := peers.StartPostfix(t.Context(), t.TempDir(),
@@ -98,6 +99,7 @@ func checkAll(t *testing.T, messages [][]byte) {
 // TestPostfixReceivesFromUs submits to postoffice, whose smart host is a Postfix
 // that files mail in a Maildir.
 func TestPostfixReceivesFromUs(t *testing.T) {
+	peers.NeedRoot(t)
 	peers.Need(t, "postfix")
 	dir := t.TempDir()
 	boxes := filepath.Join(dir, "boxes")

@@ -188,7 +188,7 @@ func trace(t *testing.T, pid int, path string) (stop func()) {
 		cmd.Wait()
 	}()
 	if first := <-attached; !strings.Contains(first, " attached") {
-		peers.Missing(t, "strace cannot trace: "+first)
+		peers.Forbidden(t, "strace cannot trace: "+first)
 	}
 	return func() { <-ended }
 }

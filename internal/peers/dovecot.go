@@ -27,6 +27,7 @@ type Dovecot struct {
 	Took time.Duration
 
 	cmd    *exec.Cmd
+	guard  func()        // lets the end of this process leave it alone
 	ended  chan struct{} // closed when it has
 	result error         // of that
 }
@@ -68,6 +69,10 @@ func StartDovecot(ctx context.Context, dir, format string, more ...string) (*Dov
 		d.result = d.cmd.Wait()
 		close(d.ended)
 	}()
+	if d.guard, err = WhenKilled(`kill "$1"; while kill -0 "$1"; do sleep 0.1; done; rm -rf "$2"`, strconv.Itoa(d.PID), dir); err != nil {
+		d.guard = func() {}
+		return nil, errors.Join(err, d.Stop())
+	}
 	if err := d.await(ctx); err != nil {
 		return nil, fmt.Errorf("%w\n%s", errors.Join(err, d.Stop()), out.Bytes())
 	}
@@ -206,6 +211,7 @@ func (d *Dovecot) Stop() error {
 	d.cmd.Process.Signal(syscall.SIGTERM)
 	t := time.AfterFunc(stopWithin, func() { d.cmd.Process.Kill() })
 	defer t.Stop()
+	defer d.guard()
 	if <-d.ended; d.result != nil {
 		return fmt.Errorf("peers: dovecot: %w\n%s", d.result, d.Log())
 	}

@@ -15,7 +15,7 @@ import (
 
 // Postfix takes a message in, Dovecot files it, and shows it.
 func TestPostfixHandsToDovecot(t *testing.T) {
-	needRoot(t)
+	peers.NeedRoot(t)
 	peers.Need(t, "postfix", "dovecot")
 	if _, err := os.Stat("/usr/lib/dovecot/lmtp"); err != nil {
 		peers.Missing(t, "dovecot-lmtpd is not installed")

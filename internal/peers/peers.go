@@ -8,10 +8,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +58,25 @@ func Missing(t testing.TB, why string) {
 		t.Fatal(why)
 	}
 	t.Skip(why)
+}
+
+// Forbidden skips the test because the machine does not allow what it does, such as
+// mounting or tracing: in a container, or without root. That is no failure anywhere.
+func Forbidden(t testing.TB, why string) {
+	t.Helper()
+	t.Skip("not allowed here: " + why)
+}
+
+// NeedRoot skips the test unless it runs as root that may become others: who is root
+// in a container without privileges may not.
+func NeedRoot(t testing.TB) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		Forbidden(t, "this needs root")
+	}
+	if err := os.Chown(t.TempDir(), nobody, nobody); err != nil {
+		Forbidden(t, err.Error())
+	}
 }
 
 // runTimeout is the longest that one program may take; no test waits for it
@@ -107,12 +128,16 @@ func (c Command) MustRun(t testing.TB) string {
 	return out
 }
 
-// FreePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago.
-func FreePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// FreePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago. It
+// lies below those that systems pick by themselves, which somebody's connection would
+// have before the program that it is for.
+func FreePort() (port int, err error) {
+	for range 100 {
+		port = 20_000 + rand.IntN(12_000)
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, ln.Close()
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("peers: no free port: %w", err)
 }

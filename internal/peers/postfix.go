@@ -23,6 +23,8 @@ type Postfix struct {
 	Addr string
 	// Took is how long it took from its start command until it greeted.
 	Took time.Duration
+
+	guard func() // lets the end of this process leave it alone
 }
 
 // StartPostfix writes a configuration under dir, which must be empty or missing,
@@ -40,8 +42,16 @@ func StartPostfix(ctx context.Context, dir string, main ...string) (*Postfix, er
 	if err := p.configure(ctx, port, main); err != nil {
 		return nil, err
 	}
+	program, err := Find("postfix")
+	if err != nil {
+		return nil, err
+	}
+	if p.guard, err = WhenKilled(`"$1" -c "$2/etc" stop; rm -rf "$2"`, program, p.Dir); err != nil {
+		return nil, err
+	}
 	begin := time.Now()
 	if out, err := p.postfix(ctx, "start"); err != nil {
+		p.guard()
 		return nil, fmt.Errorf("peers: postfix start: %w\n%s%s", err, out, p.Log())
 	}
 	if err := p.await(ctx); err != nil {
@@ -181,12 +191,21 @@ func (p *Postfix) Log() string {
 	return string(b)
 }
 
-// Stop ends the instance.
+// Stop ends the instance, and returns when nothing of it writes any more.
 func (p *Postfix) Stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer p.guard()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*stopWithin)
 	defer cancel()
+	pid, err := p.PID()
+	if err != nil {
+		return fmt.Errorf("peers: %w", err)
+	}
 	if out, err := p.postfix(ctx, "stop"); err != nil {
 		return fmt.Errorf("peers: postfix stop: %w: %s", err, out)
 	}
-	return nil
+	// The others of its group follow it, a little later.
+	for exec.CommandContext(ctx, "pgrep", "-g", strconv.Itoa(pid), "-r", "D,R,S").Run() == nil {
+		time.Sleep(awaitEvery)
+	}
+	return ctx.Err()
 }

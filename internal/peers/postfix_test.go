@@ -2,21 +2,13 @@ package peers_test
 
 import (
 	"net/smtp"
-	"os"
 	"testing"
 
 	"github.com/mailkeel/mailkeel/internal/peers"
 )
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		peers.Missing(t, "this needs root")
-	}
-}
-
 func TestPostfixAcceptsAndHolds(t *testing.T) {
-	needRoot(t)
+	peers.NeedRoot(t)
 	peers.Need(t, "postfix")
 	p, err := peers.StartPostfix(t.Context(), t.TempDir(), "smtpd_client_restrictions = static:HOLD", "default_transport = smtp")
 	if err != nil {
