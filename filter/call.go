@@ -2,6 +2,7 @@ package filter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -18,6 +19,9 @@ type answer[T any] struct {
 	none bool // nothing came
 }
 
+// errExited is that of a filter that ended its goroutine.
+var errExited = errors.New("filter: called runtime.Goexit")
+
 // panicked is the error of a filter that did.
 type panicked struct {
 	value any
@@ -30,20 +34,26 @@ func (p *panicked) Error() string { return fmt.Sprintf("filter: panic: %v", p.va
 // bring down who asked.
 func start[T any](c *Chain, fn func() (T, error)) <-chan answer[T] {
 	ch := make(chan answer[T], 1)
-	clock := mailkeel.ClockOr(c.Clock)
 	go func() {
-		var a answer[T]
-		begin := clock.Now()
-		defer func() {
-			if p := recover(); p != nil {
-				a = answer[T]{err: &panicked{p, debug.Stack()}}
-			}
-			a.took = clock.Now().Sub(begin)
-			ch <- a
-		}()
-		a.v, a.err = fn()
+		a := answer[T]{err: errExited}
+		defer func() { ch <- a }()
+		a = run(c, fn)
 	}()
 	return ch
+}
+
+// run calls a filter's method, and survives what it does.
+func run[T any](c *Chain, fn func() (T, error)) (a answer[T]) {
+	clock := mailkeel.ClockOr(c.Clock)
+	begin := clock.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			a = answer[T]{err: &panicked{p, debug.Stack()}}
+		}
+		a.took = clock.Now().Sub(begin)
+	}()
+	a.v, a.err = fn()
+	return a
 }
 
 // A waiter waits for several answers, for all together no longer than the timeout.

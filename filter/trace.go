@@ -34,6 +34,9 @@ func (c *Chain) trace(ctx context.Context, j Judgment) {
 		return
 	}
 	v, level := &j.Verdict, slog.LevelDebug
+	if j.Err == nil && v.Refuse == nil && !v.Discard && !v.Junk && v.Score == 0 && len(v.Rcpts) == 0 && v.Why == "" {
+		return // no opinion
+	}
 	attrs := []slog.Attr{slog.String("filter", j.Filter), slog.String("stage", j.Stage.String()), slog.String("id", j.ID)}
 	say := func(a slog.Attr, l slog.Level) {
 		attrs, level = append(attrs, a), max(level, l)
@@ -62,9 +65,6 @@ func (c *Chain) trace(ctx context.Context, j Judgment) {
 	}
 	if v.Why != "" {
 		say(slog.String("why", v.Why), slog.LevelDebug)
-	}
-	if len(attrs) == 3 {
-		return // no opinion
 	}
 	c.Logger.LogAttrs(ctx, level, "filter: verdict", attrs...)
 }

@@ -62,10 +62,18 @@ var (
 	_ filter.SenderFilter  = (*Filter)(nil)
 	_ filter.RcptFilter    = (*Filter)(nil)
 	_ filter.SessionFilter = (*Filter)(nil)
+	_ filter.PromptFilter  = (*Filter)(nil)
+	_ filter.PromptFilter  = (*session)(nil)
 )
 
 // Name is "x-rate".
 func (f *Filter) Name() string { return "x-rate" }
+
+// Prompt is what KV says of itself, if it has such a method: one in memory is prompt.
+func (f *Filter) Prompt() bool {
+	p, ok := f.KV.(interface{ Prompt() bool })
+	return ok && p.Prompt()
+}
 
 func or(l, zero []Limit) []Limit {
 	if l == nil {
@@ -86,6 +94,7 @@ type session struct {
 }
 
 func (s *session) Name() string { return s.f.Name() }
+func (s *session) Prompt() bool { return s.f.Prompt() }
 
 // FilterConn counts the first time.
 func (s *session) FilterConn(ctx context.Context, t *filter.Transaction) (filter.Verdict, error) {
@@ -113,7 +122,7 @@ func (f *Filter) FilterConn(ctx context.Context, t *filter.Transaction) (filter.
 		return filter.Verdict{}, nil
 	}
 	return f.take(ctx, "conns", "address "+addr, or(f.Address.Conns, []Limit{{100, time.Minute}}),
-		&mailkeel.Error{Code: 421, Enhanced: [3]int{4, 7, 0}, Message: "too many connections from your address, try again later"})
+		mailkeel.Error{Code: 421, Enhanced: [3]int{4, 7, 0}, Message: "too many connections from your address, try again later"})
 }
 
 func (f *Filter) FilterSender(ctx context.Context, t *filter.Transaction) (filter.Verdict, error) {
@@ -130,7 +139,7 @@ func (f *Filter) FilterRcpt(ctx context.Context, t *filter.Transaction) (filter.
 
 // count takes one from the account, or else the address.
 func (f *Filter) count(ctx context.Context, t *filter.Transaction, what string, byAddress, byAccount []Limit) (filter.Verdict, error) {
-	no := &mailkeel.Error{Code: 450, Enhanced: [3]int{4, 7, 1}, Message: "too many " + what + ", try again later"}
+	no := mailkeel.Error{Code: 450, Enhanced: [3]int{4, 7, 1}}
 	if t.Origin != nil && t.Origin.Identity != "" && !t.Trusted {
 		return f.take(ctx, what, "account "+string(t.Origin.Identity), byAccount, no)
 	}
@@ -160,7 +169,7 @@ var errOver = errors.New("rate: over the limit")
 // A bucket is the time at which it will be full again (the generic cell rate
 // algorithm): each token puts it off by Per/N, and it must not get further away
 // than Per. So a value is eight bytes for each limit, and expires when full.
-func (f *Filter) take(ctx context.Context, what, who string, limits []Limit, no *mailkeel.Error) (filter.Verdict, error) {
+func (f *Filter) take(ctx context.Context, what, who string, limits []Limit, no mailkeel.Error) (filter.Verdict, error) {
 	if len(limits) == 0 {
 		return filter.Verdict{}, nil
 	}
@@ -193,7 +202,10 @@ func (f *Filter) take(ctx context.Context, what, who string, limits []Limit, no 
 	})
 	switch {
 	case errors.Is(err, errOver):
-		return filter.Verdict{Refuse: no, Why: fmt.Sprintf("%s has sent more than %v %s", who, over, what)}, nil
+		if no.Message == "" {
+			no.Message = "too many " + what + ", try again later"
+		}
+		return filter.Verdict{Refuse: &no, Why: fmt.Sprintf("%s has sent more than %v %s", who, over, what)}, nil
 	case err != nil:
 		return filter.Verdict{}, fmt.Errorf("rate: %w", err)
 	}

@@ -23,6 +23,20 @@ func TestConformance(t *testing.T) {
 	filtertest.Run(t, func(*testing.T) filter.Filter { return &rate.Filter{KV: &memstore.KV{}} })
 }
 
+// durable is a KV that says nothing of itself.
+type durable struct{ store.KV }
+
+func TestPromptAsItsKV(t *testing.T) {
+	f := &rate.Filter{KV: &memstore.KV{}}
+	s, err := f.NewSession(t.Context(), &mailkeel.Origin{})
+	if p, ok := s.(filter.PromptFilter); err != nil || !f.Prompt() || !ok || !p.Prompt() {
+		t.Error("counters in memory are there at once")
+	}
+	if f.KV = (durable{&memstore.KV{}}); f.Prompt() || s.(filter.PromptFilter).Prompt() {
+		t.Error("a KV that does not say so may take its time")
+	}
+}
+
 func from(addr, account string) *filter.Transaction {
 	o := &mailkeel.Origin{Identity: mailkeel.AccountID(account)}
 	if addr != "" {
