@@ -65,8 +65,10 @@ func (c *conn) statement(q string, args []any) (statement, error) {
 	s := statement{q, t.sql, make([]any, len(args))}
 	for i, a := range args {
 		switch a := a.(type) {
-		case nil, int64, string:
+		case nil, int64:
 			s.args[i] = a
+		case string:
+			s.args[i] = storable(a)
 		case int:
 			s.args[i] = int64(a)
 		case uint32:
@@ -283,7 +285,7 @@ type pgRow struct {
 }
 
 func (r pgRow) IsNull(i int) bool { return r.values[i] == nil }
-func (r pgRow) Text(i int) string { return string(r.values[i]) }
+func (r pgRow) Text(i int) string { return stored(string(r.values[i])) }
 
 // Int reads numbers, which pgx asks for in binary.
 func (r pgRow) Int(i int) int64 {
