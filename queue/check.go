@@ -169,6 +169,8 @@ func (c *checking) examine(ctx context.Context, it *Item) (*fault, error) {
 		return nil, ctx.Err()
 	case errors.Is(err, blob.ErrDamaged):
 		return &fault{state: "Q23", text: fmt.Sprintf("its content %s is damaged: %v", it.Blob.Ref, err)}, nil
+	case errors.Is(err, blob.ErrUnreadable): // another time
+		return nil, nil
 	case errors.Is(err, blob.ErrNotFound):
 		return &fault{state: "Q22", text: fmt.Sprintf("its content %s is not there: %v", it.Blob.Ref, err)}, nil
 	case err != nil:

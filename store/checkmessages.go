@@ -17,6 +17,8 @@ type content struct {
 	info  blob.Info
 	state string // S21 or S22 if it cannot be read
 	why   string
+	// unread says that nobody knows, because the disk gives an error.
+	unread bool
 }
 
 func (c *checking) content(ctx context.Context, ref blob.Ref) (x content, err error) {
@@ -26,6 +28,8 @@ func (c *checking) content(ctx context.Context, ref blob.Ref) (x content, err er
 		return x, ctx.Err()
 	case errors.Is(err, blob.ErrDamaged):
 		x.state, x.why = "S22", fmt.Sprintf("its content %s is damaged: %v", ref, err)
+	case errors.Is(err, blob.ErrUnreadable): // it may be there
+		x.unread, x.why = true, fmt.Sprintf("its content %s cannot be read now: %v", ref, err)
 	case errors.Is(err, blob.ErrNotFound):
 		x.state, x.why = "S21", fmt.Sprintf("its content %s is not there: %v", ref, err)
 	case err != nil: // an error of the disk: what is there is unknown
@@ -197,6 +201,8 @@ func (c *checking) examine(ctx context.Context, m *foundMessage, maxSeq ModSeq) 
 		return nil, err
 	}
 	switch {
+	case x.unread:
+		return &fault{state: "S22", text: x.why}, nil
 	case x.state != "":
 		return &fault{state: x.state, text: x.why, park: true}, nil
 	case m.elsewhere:
@@ -231,7 +237,9 @@ func (c *checking) examine(ctx context.Context, m *foundMessage, maxSeq ModSeq) 
 // parseAgain derives a cold row from the content; nil if that is not what was there.
 func (c *checking) parseAgain(ctx context.Context, m *foundMessage, was Cold, text string) (*fault, error) {
 	fresh, err := c.s.Parse(ctx, blob.Info{Ref: m.Blob})
-	if errors.Is(err, blob.ErrNotFound) {
+	if errors.Is(err, blob.ErrUnreadable) {
+		return &fault{state: "S22", text: fmt.Sprintf("%s, and its content cannot be read now: %v", text, err)}, nil
+	} else if errors.Is(err, blob.ErrNotFound) {
 		return &fault{state: "S22", text: fmt.Sprintf("its content %s is damaged: %v", m.Blob, err), park: true}, nil
 	} else if err != nil {
 		return nil, err
@@ -426,7 +434,7 @@ func (c *checking) stray(ctx context.Context, x stray) error {
 	if c.o.Repair && err == nil {
 		err = c.s.Blobs.Touch(ctx, x.Blob)
 	}
-	if err != nil && !errors.Is(err, blob.ErrNotFound) {
+	if err != nil && !errors.Is(err, blob.ErrNotFound) && !errors.Is(err, blob.ErrUnreadable) {
 		return err
 	}
 	if x.owner != "" {

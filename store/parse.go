@@ -45,7 +45,7 @@ func (s *Store) parseLate(ctx context.Context, ms []Message, out map[MessageID]C
 			continue // who reads it is told
 		}
 		c, err := s.Parse(ctx, blob.Info{Ref: m.Blob})
-		if errors.Is(err, blob.ErrNotFound) {
+		if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrUnreadable) {
 			continue // the others can be read
 		} else if err != nil {
 			return err

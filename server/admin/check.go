@@ -230,6 +230,8 @@ func (c *checking) content(ctx context.Context, info blob.Info) error {
 	switch ref := blob.Ref(fmt.Sprintf("sha256-%x", h.Sum(nil))); {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, blob.ErrUnreadable): // it may be read another time
+		return c.found("B1", string(info.Ref), err.Error(), store.Left)
 	case err != nil:
 		c.bad[info.Ref] = err.Error()
 	case ref != info.Ref || n != info.Size:

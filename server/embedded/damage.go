@@ -46,9 +46,12 @@ func (h *Home) Files(ctx context.Context, deep, repair bool) (faults []blob.Faul
 		left, err = h.Blobs.CheckAll(ctx)
 	}
 	for _, d := range left {
-		f := blob.Fault{Text: d.String(), Kept: d.State != packblob.WrongIndex}
-		if d.State == packblob.DamagedBlob {
+		f := blob.Fault{Text: d.String()}
+		switch d.State {
+		case packblob.DamagedBlob:
 			f.Ref = d.Ref
+		case packblob.DamagedBytes, packblob.DeadDamage, packblob.Stray:
+			f.Kept = true
 		}
 		faults = append(faults, f)
 	}

@@ -79,11 +79,6 @@ func (f *faultRun) before(op vfs.Op) error {
 	}
 	f.count++
 	err := f.fail(f.count)
-	if errors.Is(err, syscall.EIO) && op.Kind == "ReadAt" && strings.Contains(op.Name, packsDir) {
-		// A pack that gives EIO has a bad sector: package packblob parks what lies
-		// there until the next start, and has tests for that.
-		err = syscall.ETIMEDOUT
-	}
 	if err != nil && f.failed == "" {
 		f.failed = fmt.Sprintf("operation %d, %s %s: %v", f.count, op.Kind, op.Name, err)
 	}

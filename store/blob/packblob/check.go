@@ -62,7 +62,7 @@ func (s *Store) Repair(ctx context.Context) (left, repaired []Damage, err error)
 }
 
 func (s *Store) checkAll(ctx context.Context, repair bool) (left, repaired []Damage, err error) {
-	if err := s.upkeep(ctx); err != nil { // complete what can be, so that it has an index
+	if err := s.upkeep(ctx, true); err != nil { // complete what can be, so that it has an index
 		s.log.Warn("packblob: upkeep failed and is tried again later", "err", err)
 	}
 	s.mu.Lock()
@@ -85,7 +85,7 @@ func (s *Store) checkAll(ctx context.Context, repair bool) (left, repaired []Dam
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := s.Check(ctx, info.Ref); err != nil && !errors.Is(err, blob.ErrNotFound) {
+		if err := s.Check(ctx, info.Ref); err != nil && !errors.Is(err, blob.ErrNotFound) && !errors.Is(err, blob.ErrUnreadable) {
 			return nil, nil, err
 		}
 	}
@@ -106,6 +106,9 @@ type Stats struct {
 	OnDisk   int64 // bytes of records in segments
 	Live     int64 // of these, those of blobs that are there
 	Damaged  int
+	// Unreadable are blobs, and segments of which not all could be looked at, that the
+	// disk gave an error for and that are read again.
+	Unreadable int
 	// Since Open.
 	Torn      int // segments whose last batch was cut off
 	Syncs     int64
@@ -117,7 +120,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Stats{
-		Blobs: s.index.n, Bytes: s.index.bytes, Segments: len(s.segs), Damaged: len(s.damaged) + len(s.reports),
+		Blobs: s.index.n, Bytes: s.index.bytes, Segments: len(s.segs), Damaged: len(s.damaged) + len(s.reports), Unreadable: len(s.unread) + len(s.lost),
 		Torn: s.torn, Syncs: s.syncs.Load(), Rewritten: s.rewritten.Load(),
 	}
 	for _, g := range s.segs {

@@ -18,6 +18,7 @@ type item struct {
 	young   int64 // under Store.mu until taken
 	batch   *batch
 	taken   bool    // under Store.mu: its stamp is settled
+	fresh   bool    // of a large blob: its file was put there now
 	copyOf  *spot   // of a copy: where the blob lies that is copied
 	mem     *memory // that payload is in, if any
 	stamp   int64   // as written
@@ -182,7 +183,7 @@ func (s *Store) settle(b *batch, at int64, err error) {
 
 // place notes where a record of a good batch stands. The caller holds mu.
 func (s *Store) place(g *segment, it *item, at int64) {
-	x := note{it.kind, uint32(at / 8), recordSize(int64(len(it.payload))), uint64(it.size), it.stamp, it.hash}
+	x := note{it.kind, uint32(at / 8), recordSize(int64(len(it.payload))), uint64(it.size), it.stamp, it.hash, false}
 	to := spot{g.id, x.at}
 	old, there := s.index.get(it.hash)
 	switch it.kind {
@@ -219,6 +220,7 @@ func (s *Store) put(h hash, p place) {
 	if len(s.damaged) > 0 {
 		delete(s.damaged, h)
 	}
+	s.readsWell(h)
 }
 
 // account adds the record of a blob to its segment's live bytes, or takes it off.
@@ -233,6 +235,7 @@ func (s *Store) forget(h hash) {
 	if p, ok := s.index.get(h); ok {
 		s.index.remove(h)
 		s.account(p, -1)
+		s.readsWell(h)
 	}
 }
 

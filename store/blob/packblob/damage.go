@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/mailkeel/mailkeel/store/blob"
@@ -18,10 +19,18 @@ var ErrDamaged = errors.New("packblob: blob is damaged")
 type State string
 
 const (
-	// DamagedBlob has other bytes than its name says, or they cannot be read. It is
-	// kept, is not found any more, and is whole again when the same bytes are
-	// written once more. Discard gives it up.
+	// DamagedBlob has other bytes than its name says. It is kept, is not found any
+	// more, and is whole again when the same bytes are written once more. Discard
+	// gives it up.
 	DamagedBlob State = "damaged blob"
+	// UnreadableBlob is there, and the disk gave an error when it was read last. It is
+	// read again whenever somebody asks for it, and is told of until that goes well or
+	// the same bytes are written once more.
+	UnreadableBlob State = "unreadable blob"
+	// UnreadableBytes are parts of a segment that the disk did not give when it was
+	// looked for records. They are read again from time to time; until then a blob
+	// that is not known may be there.
+	UnreadableBytes State = "unreadable bytes"
 	// DamagedBytes are no record, and nobody can tell of what. They are kept.
 	DamagedBytes State = "damaged bytes"
 	// DeadDamage is a damaged record that is not needed: that of a blob which was
@@ -63,6 +72,16 @@ func (e *damagedError) Is(target error) bool {
 	return target == ErrDamaged || target == blob.ErrDamaged || target == blob.ErrNotFound
 }
 
+// unreadableError is about a blob that can be read another time.
+type unreadableError struct {
+	d   Damage
+	err error // nil if it was met before
+}
+
+func (e *unreadableError) Error() string        { return "packblob: " + e.d.String() }
+func (e *unreadableError) Is(target error) bool { return target == blob.ErrUnreadable }
+func (e *unreadableError) Unwrap() error        { return e.err }
+
 // park notes that a blob is damaged. The caller holds mu, if others are there.
 func (s *Store) park(h hash, at spot, reason string) Damage {
 	d := Damage{DamagedBlob, h.ref(), at.seg, at.off(), reason}
@@ -77,8 +96,18 @@ func (s *Store) report(at spot, reason string) {
 	s.log.Error("packblob: damage", "segment", at.seg, "offset", at.off(), "reason", reason)
 }
 
-// parked returns the segments that hold damaged bytes, which are not to be removed. The
-// caller holds mu.
+// lose notes that parts of a segment cannot be read.
+func (s *Store) lose(g *segment, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.lost[g.id]; !known {
+		s.log.Error("packblob: parts of a segment cannot be read", "segment", g.id, "err", err)
+	}
+	s.lost[g.id] = Damage{State: UnreadableBytes, Segment: g.id, Reason: err.Error()}
+}
+
+// parked returns the segments that hold bytes which are damaged or cannot be read now.
+// They are not to be removed. The caller holds mu.
 func (s *Store) parked() map[uint32]bool {
 	set := map[uint32]bool{}
 	for _, d := range s.reports {
@@ -87,16 +116,23 @@ func (s *Store) parked() map[uint32]bool {
 	for _, d := range s.damaged {
 		set[d.Segment] = true
 	}
+	for _, d := range s.unread {
+		set[d.Segment] = true
+	}
+	for id := range s.lost {
+		set[id] = true
+	}
 	return set
 }
 
-// Damaged lists what is known to be damaged. CheckAll looks for more.
+// Damaged lists what is known to be damaged, or could not be read. CheckAll looks for
+// more.
 func (s *Store) Damaged() []Damage {
 	s.mu.Lock()
 	list := slices.Clone(s.reports)
-	for _, d := range s.damaged {
-		list = append(list, d)
-	}
+	list = slices.AppendSeq(list, maps.Values(s.damaged))
+	list = slices.AppendSeq(list, maps.Values(s.unread))
+	list = slices.AppendSeq(list, maps.Values(s.lost))
 	s.mu.Unlock()
 	sortDamage(list)
 	return list

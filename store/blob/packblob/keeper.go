@@ -16,7 +16,7 @@ func (s *Store) keep() {
 			return
 		case <-s.work:
 		}
-		if err := s.upkeep(context.Background()); err != nil && !errors.Is(err, ErrClosed) {
+		if err := s.upkeep(context.Background(), false); err != nil && !errors.Is(err, ErrClosed) {
 			s.log.Warn("packblob: upkeep failed and is tried again later", "err", err)
 		}
 	}
@@ -30,10 +30,15 @@ func (s *Store) wake() {
 	}
 }
 
-func (s *Store) upkeep(ctx context.Context) error {
+// upkeep completes and rewrites segments. With now, what could not be read is tried
+// again at once.
+func (s *Store) upkeep(ctx context.Context, now bool) error {
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
-	err := s.sealAll()
+	err := s.reread(now)
+	if err == nil {
+		err = s.sealAll()
+	}
 	for err == nil {
 		g, kerr := s.pick()
 		if g == nil || kerr != nil {
@@ -50,11 +55,26 @@ func (s *Store) upkeep(ctx context.Context) error {
 // sealAll completes the segments that are not written any more.
 func (s *Store) sealAll() (err error) {
 	s.mu.Lock()
-	list := s.toSeal
-	s.toSeal = nil
+	var list, later []*segment
+	for _, g := range s.toSeal {
+		if _, lost := s.lost[g.id]; lost {
+			later = append(later, g)
+		} else {
+			list = append(list, g)
+		}
+	}
+	s.toSeal = later
 	s.mu.Unlock()
 	for i, g := range list {
-		if err = s.seal(g); err != nil {
+		err = s.seal(g)
+		if errors.Is(err, errLost) { // others go on
+			s.lose(g, err)
+			s.mu.Lock()
+			s.toSeal = append(s.toSeal, g)
+			s.mu.Unlock()
+			err = nil
+		}
+		if err != nil {
 			s.mu.Lock()
 			s.toSeal = append(s.toSeal, list[i:]...)
 			s.mu.Unlock()
@@ -110,7 +130,7 @@ func (s *Store) seal(g *segment) error {
 	return nil
 }
 
-// reindex makes an index file from the segment.
+// reindex makes an index file from the segment, or says errLost.
 func (s *Store) reindex(g *segment, end int64) error {
 	f, err := g.file()
 	if err != nil {
@@ -118,12 +138,15 @@ func (s *Store) reindex(g *segment, end int64) error {
 	}
 	book := &notebook{fs: s.fs, path: indexPath(g.path) + ".tmp", tag: g.tag, upTo: blockSize}
 	defer book.close()
-	_, err = scan(f, g.tag, blockSize, end, scanAll, func(x note) {
+	got, err := scan(f, g.tag, blockSize, end, scanAll, func(x note) {
 		book.add(x)
 		if to := int64(x.at)*8 + x.record; x.kind != kindDamaged && book.due(to) {
 			_ = book.write(to, false) // the error stays with book
 		}
 	})
+	if err == nil && got.lost {
+		err = errLost // what there is of an index tells more than a new one would
+	}
 	if err == nil {
 		err = book.write(end, true)
 	}

@@ -191,13 +191,20 @@ func (s *Store) adopt(w *largeWriter, now time.Time) (info blob.Info, b *batch, 
 	info = blob.Info{Ref: it.hash.ref(), Size: it.size, Young: now}
 	s.largeMu.Lock()
 	defer s.largeMu.Unlock()
-	if !s.wanted(it.hash, false) {
+	wanted, err := s.adopted(it)
+	if err != nil {
+		return info, nil, err
+	}
+	if !wanted {
+		it.fresh = true
 		if err := s.fs.Rename(w.path, s.largePath(it.hash)); err != nil {
 			return info, nil, err
 		}
 		w.path = ""
 		if err := s.fs.SyncDir(filepath.Join(s.dir, "large")); err != nil {
-			_ = s.fs.Remove(s.largePath(it.hash))
+			if !s.wanted(it.hash, true) {
+				_ = s.fs.Remove(s.largePath(it.hash))
+			}
 			return info, nil, err
 		}
 	}
@@ -205,6 +212,20 @@ func (s *Store) adopt(w *largeWriter, now time.Time) (info blob.Info, b *batch, 
 	defer s.mu.Unlock()
 	b, err = s.stage(it)
 	return info, b, err
+}
+
+// adopted says whether a large blob is there or on its way, so that its new file is not
+// needed. That of one that the disk does not give is, and takes the place of the old one;
+// so it must be what the record of that tells about.
+func (s *Store) adopted(it *item) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, there := s.index.get(it.hash)
+	d, fails := s.unread[it.hash]
+	if there && fails && isLarge(p.kind) && p.kind != it.kind {
+		return false, &unreadableError{d, nil}
+	}
+	return there && !fails || s.pending[it.hash] != nil, nil
 }
 
 // wanted says whether a blob is there or on its way; if large, in a file.

@@ -79,11 +79,17 @@ func (s *Store) loadSegment(id uint32, size int64, last bool, heap *sorted) erro
 	}
 	if g.tag == (tag{}) {
 		t, ok, err := readTag(f)
+		if unreadable(err) {
+			g.users++ // the keeper
+			s.toSeal = append(s.toSeal, g)
+			s.lose(g, err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
 		if !ok {
-			s.report(spot{seg: id}, "its first blocks are damaged; none of its records can be told")
+			s.report(spot{seg: id}, headLost)
 			g.sealed = true
 			g.closeFile()
 			return nil
@@ -101,7 +107,7 @@ func (s *Store) loadSegment(id uint32, size int64, last bool, heap *sorted) erro
 		if x.kind == kindDamaged {
 			damaged = true
 		}
-		if to := int64(x.at)*8 + x.record; !wrong && x.kind != kindDamaged && g.book.due(to) {
+		if to := int64(x.at)*8 + x.record; !wrong && !damaged && g.book.due(to) {
 			_ = g.book.write(to, false) // the error stays with book
 		}
 	})
@@ -126,7 +132,8 @@ func (s *Store) loadSegment(id uint32, size int64, last bool, heap *sorted) erro
 	}
 	g.users++ // the writer, or the keeper
 	if got.lost {
-		s.log.Error("packblob: parts of a segment cannot be read", "segment", id)
+		g.book.err = errIndexWrong
+		s.lose(g, errLost)
 	}
 	if last && !got.torn && !wrong && !damaged {
 		s.active = g
@@ -136,16 +143,19 @@ func (s *Store) loadSegment(id uint32, size int64, last bool, heap *sorted) erro
 	return nil
 }
 
+const headLost = "its first blocks are damaged; none of its records can be told"
+
 // readTag takes the tag of a segment from its first block, or if that is damaged from
 // the first record, which always begins the second.
 func readTag(f vfs.File) (t tag, ok bool, err error) {
 	b := make([]byte, blockSize)
 	for _, at := range []int64{0, blockSize} {
-		n, err := f.ReadAt(b, at)
-		if unreadable(err) {
+		n, rerr := f.ReadAt(b, at)
+		if unreadable(rerr) {
+			err = rerr
 			continue
-		} else if err != nil && err != io.EOF {
-			return t, false, err
+		} else if rerr != nil && rerr != io.EOF {
+			return t, false, rerr
 		}
 		if at == 0 {
 			t, ok = decodeSegmentHead(b[:n])
@@ -158,7 +168,7 @@ func readTag(f vfs.File) (t tag, ok bool, err error) {
 			return t, true, nil
 		}
 	}
-	return t, false, nil
+	return t, false, err
 }
 
 // loadNotes reads the index file of a segment and moves its end to where the index
@@ -278,6 +288,9 @@ func (s *Store) apply(g *segment, x note) {
 			delete(s.damaged, x.hash) // nobody needs it
 		}
 	case kindDamaged:
+		if x.unread { // the segment is among those that are lost for now
+			return
+		}
 		if x.hash == (hash{}) {
 			s.report(spot{g.id, x.at}, "there is no good record")
 		} else if !there {

@@ -14,19 +14,26 @@ import (
 
 // adoptOrphans takes back large blobs that have no record: their writer did not
 // come so far, or the record was damaged, or the file of a deleted blob was not
-// removed. What is not needed goes with the next sweep.
+// removed. What is not needed goes with the next sweep. Those that cannot be read now
+// are tried again later.
 func (s *Store) adoptOrphans() {
+	var left []hash
 	for _, h := range s.orphans {
 		err := s.adoptOrphan(h)
-		if errors.Is(err, errWrong) || unreadable(err) {
-			s.mu.Lock()
-			s.park(h, spot{}, fmt.Sprint("its file has no record: ", err))
-			s.mu.Unlock()
-		} else if err != nil {
-			s.log.Warn("packblob: a large blob without a record was not taken back", "blob", h.ref(), "err", err)
+		s.mu.Lock()
+		switch d := (Damage{State: UnreadableBlob, Ref: h.ref(), Reason: fmt.Sprint("its file has no record: ", err)}); {
+		case errors.Is(err, errWrong):
+			s.readsWell(h)
+			s.park(h, spot{}, d.Reason)
+		case errors.Is(err, os.ErrNotExist): // deleted meanwhile
+			s.readsWell(h)
+		case err != nil:
+			s.fails(h, d)
+			left = append(left, h)
 		}
+		s.mu.Unlock()
 	}
-	s.orphans = nil
+	s.orphans = left
 }
 
 // adoptOrphan reads a large blob and writes a record for it.
@@ -86,7 +93,9 @@ func plainSums(f vfs.File, h hash) (size int64, sums []byte, err error) {
 func (s *Store) packedSums(f vfs.File, h hash) (size int64, sums []byte, err error) {
 	sum := sha256.New()
 	head := make([]byte, 8)
-	if err := readFull(f, head, 0); err != nil || string(head) != largeMagic {
+	if err := readFull(f, head, 0); eofIsNil(err) != nil {
+		return 0, nil, err
+	} else if err != nil || string(head) != largeMagic {
 		return 0, nil, errWrong
 	}
 	r := &blockReader{f: f, codec: &s.codec, at: int64(len(largeMagic))}

@@ -65,10 +65,12 @@
 //
 // A write or sync that fails ends its segment, and its batch was never there. A
 // start takes what it finds whole; an unfinished batch at the end is cut off.
-// Records whose checksums do not match, and those that the disk cannot read (EIO),
-// are parked: their segment is kept, their blobs are ErrDamaged, and writing the same
-// bytes again heals them. An index file that cannot be read or is wrong is made again
-// from its segment, and a large blob without a record gets one. Ages are
+// Records whose checksums do not match are parked: their segment is kept, their blobs
+// are ErrDamaged, and writing the same bytes again heals them. What the disk does not
+// give (EIO) is not damage: the blob stays, is blob.ErrUnreadable for who asks, and is
+// read again for the next one; its segment is kept too. An index file that cannot be
+// read or is wrong is made again from its segment, when all of that can be read, and a
+// large blob without a record gets one. Ages are
 // noted with a slack of five minutes; after a start a blob may look that much
 // younger than it is, and never older. Segments of which less than half is needed
 // are copied to the end of the log in the background and then removed.
@@ -162,11 +164,17 @@ type Store struct {
 	pending map[hash]*item
 	toSeal  []*segment
 	damaged map[hash]Damage
-	reports []Damage // without a name
+	unread  map[hash]Damage   // there, and the disk gave an error
+	lost    map[uint32]Damage // segments of which not all could be looked at
+	reports []Damage          // without a name
 	torn    int
 	closed  bool
 
-	orphans []hash // large blobs without a record, for Open
+	failing atomic.Int32 // len(unread)
+
+	// Under keeping, and for Open.
+	orphans []hash // large blobs without a record
+	again   time.Time
 }
 
 var _ blob.Store = (*Store)(nil)
@@ -178,6 +186,7 @@ func Open(dir string, o Options) (*Store, error) {
 		dir: dir, fs: o.FS, clock: mailkeel.ClockOr(o.Clock), log: o.Logger, segmentSize: o.SegmentSize, threshold: o.LargeSize, rate: o.RewriteRate, compress: o.Compress,
 		stop: make(chan struct{}), work: make(chan struct{}, 1),
 		segs: map[uint32]*segment{}, pending: map[hash]*item{}, damaged: map[hash]Damage{},
+		unread: map[hash]Damage{}, lost: map[uint32]Damage{},
 	}
 	if s.fs == nil {
 		s.fs = vfs.OS{}
@@ -213,6 +222,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("packblob: %w", err)
 	}
 	s.adoptOrphans()
+	s.again = s.clock.Now().Add(rereadAfter)
 	s.wg.Go(s.keep)
 	s.wake()
 	return s, nil
@@ -278,7 +288,7 @@ func (s *Store) closeFiles() {
 // Rewrite does now what the Store does by itself in the background: it completes
 // segments and rewrites those of which less than half is needed.
 func (s *Store) Rewrite(ctx context.Context) error {
-	if err := s.upkeep(ctx); err != nil {
+	if err := s.upkeep(ctx, true); err != nil {
 		return fmt.Errorf("packblob: %w", err)
 	}
 	return nil

@@ -45,6 +45,15 @@ func (s *Store) missing(h hash) error {
 	if d, ok := s.damaged[h]; ok {
 		return &damagedError{d}
 	}
+	if d, ok := s.unread[h]; ok { // a large one without a record
+		s.wake()
+		return &unreadableError{d, nil}
+	}
+	for _, d := range s.lost { // it may be there
+		s.wake()
+		d.Ref = h.ref()
+		return &unreadableError{d, nil}
+	}
 	return fmt.Errorf("packblob: %s: %w", h.ref(), blob.ErrNotFound)
 }
 
@@ -79,11 +88,15 @@ func (s *Store) Open(ctx context.Context, ref blob.Ref, off, n int64) (io.ReadCl
 			m.release()
 			return nil, s.readError(h, p, err)
 		}
+		s.wasRead(h)
 		return &memoryReader{*bytes.NewReader(payload[off : off+n]), m}, nil
 	}
 	payload, err := s.payload(f, g.tag, h, p, isPacked(p.kind))
 	if err == nil && isPacked(p.kind) {
 		payload, err = s.unpackSmall(payload, p)
+	}
+	if err == nil {
+		s.wasRead(h)
 	}
 	if err == nil && payload != nil {
 		s.release(g)
@@ -93,7 +106,7 @@ func (s *Store) Open(ctx context.Context, ref blob.Ref, off, n int64) (io.ReadCl
 		s.release(g)
 		return nil, s.readError(h, p, err)
 	}
-	return &segmentReader{io.NewSectionReader(f, p.off()+headerSize+off, n), s, g}, nil
+	return &segmentReader{io.NewSectionReader(f, p.off()+headerSize+off, n), s, g, h, p}, nil
 }
 
 // unpackSmall takes the payload of a packed blob.
@@ -113,6 +126,16 @@ type segmentReader struct {
 	*io.SectionReader
 	s *Store
 	g *segment
+	h hash
+	p place
+}
+
+func (r *segmentReader) Read(b []byte) (int, error) {
+	n, err := r.SectionReader.Read(b)
+	if err != nil && err != io.EOF {
+		err = r.s.readError(r.h, r.p, err)
+	}
+	return n, err
 }
 
 func (r *segmentReader) Close() error {
@@ -168,21 +191,58 @@ func (s *Store) payloadIn(m *memory, f io.ReaderAt, t tag, h hash, p place, want
 	return nil, nil
 }
 
-// unreadable says whether the disk cannot give bytes back. No later try reads more.
+// unreadable says whether the disk could not give bytes back. It may another time.
 func unreadable(err error) bool { return errors.Is(err, syscall.EIO) }
 
-// readError parks a blob whose bytes are wrong or cannot be read.
+// readError parks a blob whose bytes are wrong, and notes one that cannot be read.
 func (s *Store) readError(h hash, p place, err error) error {
-	if !errors.Is(err, errWrong) && !unreadable(err) {
+	wrong := errors.Is(err, errWrong)
+	if !wrong && !unreadable(err) {
 		return fmt.Errorf("packblob: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now, ok := s.index.get(h); ok && now.spot == p.spot {
+	now, ok := s.index.get(h)
+	here := ok && now.spot == p.spot
+	switch d := (Damage{DamagedBlob, h.ref(), p.seg, p.off(), err.Error()}); {
+	case wrong && here:
 		s.forget(h)
 		return &damagedError{s.park(h, p.spot, err.Error())}
+	case wrong:
+		return &damagedError{d}
+	default:
+		d.State = UnreadableBlob
+		if here {
+			s.fails(h, d)
+		}
+		return &unreadableError{d, err}
 	}
-	return &damagedError{Damage{DamagedBlob, h.ref(), p.seg, p.off(), err.Error()}}
+}
+
+// fails notes that a blob could not be read. The caller holds mu.
+func (s *Store) fails(h hash, d Damage) {
+	if _, known := s.unread[h]; !known {
+		s.log.Error("packblob: a blob cannot be read", "blob", d.Ref, "segment", d.Segment, "offset", d.Offset, "reason", d.Reason)
+	}
+	s.unread[h] = d
+	s.failing.Store(int32(len(s.unread)))
+}
+
+// readsWell forgets that a blob could not be read. The caller holds mu.
+func (s *Store) readsWell(h hash) {
+	if len(s.unread) > 0 {
+		delete(s.unread, h)
+		s.failing.Store(int32(len(s.unread)))
+	}
+}
+
+// wasRead says that all of a blob was read.
+func (s *Store) wasRead(h hash) {
+	if s.failing.Load() > 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.readsWell(h)
+	}
 }
 
 // openLarge reads a blob in a file of its own, block by block.
@@ -205,13 +265,13 @@ func (s *Store) openLarge(f io.ReaderAt, g *segment, h hash, p place, off, n int
 		return nil, fmt.Errorf("packblob: %s: %w", h.ref(), blob.ErrNotFound) // deleted meanwhile
 	}
 	if err != nil {
-		return nil, fmt.Errorf("packblob: %w", err)
+		return nil, s.readError(h, p, err)
 	}
 	return s.newLargeReader(file, h, p, sums[8:], off, off+n), nil
 }
 
 func (s *Store) newLargeReader(f vfs.File, h hash, p place, sums []byte, off, end int64) *largeReader {
-	r := &largeReader{s: s, h: h, p: p, blocks: blockReader{f: f, codec: &s.codec, left: p.size()}, sums: sums, off: off, end: end}
+	r := &largeReader{s: s, h: h, p: p, blocks: blockReader{f: f, codec: &s.codec, left: p.size()}, sums: sums, off: off, end: end, whole: off == 0}
 	r.skip(off / largeBlock)
 	return r
 }
@@ -225,6 +285,7 @@ type largeReader struct {
 	sums     []byte // of the blocks to come
 	off, end int64
 	rest     []byte // of the checked block that off is in
+	whole    bool   // from the first byte on
 	err      error
 }
 
@@ -278,6 +339,9 @@ func (r *largeReader) load() (err error) {
 		return r.s.readError(r.h, r.p, err)
 	}
 	r.rest = plain[r.off%largeBlock:]
+	if r.whole && r.blocks.left == 0 {
+		r.s.wasRead(r.h)
+	}
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/mailkeel/mailkeel/store/blob"
 )
 
 // manySmall is how many segments may be less than an eighth of what the next one is
@@ -53,6 +55,10 @@ func (s *Store) pick() (*segment, error) {
 		})
 		if errors.Is(err, errIndexWrong) {
 			err = s.reindex(g, g.end)
+		}
+		if errors.Is(err, errLost) {
+			s.lose(g, err)
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -156,7 +162,7 @@ func (s *Store) copyRecord(g *segment, x note) (*batch, int64, error) {
 	}
 	payload, err := s.payload(f, g.tag, x.hash, p, true)
 	if err != nil {
-		if err = s.readError(x.hash, p, err); errors.Is(err, ErrDamaged) {
+		if err = s.readError(x.hash, p, err); errors.Is(err, ErrDamaged) || errors.Is(err, blob.ErrUnreadable) {
 			err = nil // the segment stays
 		}
 		return nil, 0, err

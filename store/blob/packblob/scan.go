@@ -52,6 +52,9 @@ func scan(f io.ReaderAt, t tag, from, size int64, how int, fn func(note)) (found
 					held = append(held, note{kind: kindDamaged, at: uint32(pos / 8)})
 				}
 				inStretch = true
+				if w.misses(pos, next) {
+					held[len(held)-1].unread = true
+				}
 				r.keep = next
 			}
 			pos = next
@@ -63,6 +66,7 @@ func scan(f io.ReaderAt, t tag, from, size int64, how int, fn func(note)) (found
 			return r, err
 		}
 		if x.kind == kindDamaged {
+			x.unread = w.misses(pos, end)
 			held = append(held, x)
 			pos, r.keep = end, end
 			continue
@@ -98,7 +102,18 @@ type window struct {
 	buf  []byte
 	off  int64
 	n    int
-	lost bool // some bytes could not be read
+	lost bool           // some bytes could not be read
+	bad  map[int64]bool // blocks that could not
+}
+
+// misses says whether some of what is between two offsets could not be read.
+func (w *window) misses(from, to int64) bool {
+	for b := from / blockSize; w.lost && b*blockSize < to; b++ {
+		if w.bad[b] {
+			return true
+		}
+	}
+	return false
 }
 
 // at returns n bytes from an offset. n is at most the size of buf.
@@ -124,7 +139,10 @@ func (w *window) readBlocks() error {
 		k := min(int(blockSize-at%blockSize), len(b))
 		err := readFull(w.f, b[:k], at)
 		if unreadable(err) {
-			w.lost, err = true, nil
+			if w.bad == nil {
+				w.bad = map[int64]bool{}
+			}
+			w.bad[at/blockSize], w.lost, err = true, true, nil
 			for i := range b[:k] {
 				b[i] = 0xff
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,8 @@ func (s *Store) checkSegment(ctx context.Context, id uint32) (found []Damage, er
 	defer s.keeping.Unlock()
 	s.mu.Lock()
 	g := s.segs[id]
-	if g == nil || g.tag == (tag{}) { // gone, or nothing of it can be told
+	_, lost := s.lost[id]
+	if g == nil || lost || g.tag == (tag{}) { // gone, or nothing of it can be told
 		s.mu.Unlock()
 		return nil, nil
 	}
@@ -41,7 +43,7 @@ func (s *Store) checkSegment(ctx context.Context, id uint32) (found []Damage, er
 	// no good record there.
 	upTo := func(at uint32) {
 		for ; more && ierr == nil && told.at < at; told, ierr, more = next() {
-			found = append(found, s.bad(g, told)...)
+			found = append(found, s.bad(f, g, told)...)
 		}
 		if ierr != nil {
 			wrong = ierr
@@ -53,7 +55,7 @@ func (s *Store) checkSegment(ctx context.Context, id uint32) (found []Damage, er
 		switch {
 		case same && x == told:
 		case same && x.kind == kindDamaged:
-			found = append(found, s.bad(g, told)...)
+			found = append(found, s.bad(f, g, told)...)
 		case same, x.kind != kindDamaged:
 			wrong = fmt.Errorf("it does not tell of the record at %d as it is", int64(x.at)*8)
 		default: // no record was there: a batch that was never finished
@@ -84,7 +86,7 @@ func (s *Store) checkOpen(ctx context.Context, g *segment, end int64) error {
 	}
 	_, err = scan(f, g.tag, blockSize, end, scanWhole, func(x note) {
 		if x.kind == kindDamaged {
-			s.bad(g, x)
+			s.bad(f, g, x)
 		}
 	})
 	if err != nil {
@@ -93,11 +95,20 @@ func (s *Store) checkOpen(ctx context.Context, g *segment, end int64) error {
 	return ctx.Err()
 }
 
-// bad says what it means that a record is damaged which the index tells of.
-func (s *Store) bad(g *segment, x note) []Damage {
+// bad says what it means that a scan found no good record where the index tells of one.
+func (s *Store) bad(f io.ReaderAt, g *segment, x note) []Damage {
+	at := spot{g.id, x.at}
+	s.mu.Lock()
+	p, ok := s.index.get(x.hash)
+	s.mu.Unlock()
+	if ok && p.spot == at {
+		if _, err := s.payload(f, g.tag, x.hash, p, false); err != nil {
+			_ = s.readError(x.hash, p, err) // it is among Damaged now
+		}
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := spot{g.id, x.at}
 	if d, ok := s.damaged[x.hash]; ok && d.Segment == at.seg && d.Offset == at.off() {
 		return nil // known
 	}
@@ -105,11 +116,6 @@ func (s *Store) bad(g *segment, x note) []Damage {
 		if d.Segment == at.seg && d.Offset == at.off() {
 			return nil
 		}
-	}
-	if p, ok := s.index.get(x.hash); ok && p.spot == at {
-		s.forget(x.hash)
-		s.park(x.hash, at, errWrong.Error())
-		return nil
 	}
 	d := Damage{State: DeadDamage, Segment: at.seg, Offset: at.off(), Reason: errWrong.Error()}
 	if x.hash != (hash{}) {

@@ -194,12 +194,13 @@ func (w *writer) stageSmall(now time.Time) (blob.Info, *batch, bool, error) {
 }
 
 // stage queues a new blob, unless it is there or on its way. It returns what to
-// wait for. The caller holds mu.
+// wait for. One that the disk does not give is written again. The caller holds mu.
 func (s *Store) stage(it *item) (*batch, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
-	if p, ok := s.index.get(it.hash); ok {
+	_, fails := s.unread[it.hash]
+	if p, ok := s.index.get(it.hash); ok && (!fails || isLarge(it.kind) && !it.fresh) {
 		return s.renew(it.hash, p, it.young), nil
 	}
 	if on := s.pending[it.hash]; on != nil && !on.taken {
