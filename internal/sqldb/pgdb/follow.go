@@ -113,7 +113,7 @@ func (db *DB) listenOnce(ctx context.Context, first func()) error {
 // look looks at the sequence now and then, until Close.
 func (db *DB) look() {
 	first := sync.OnceFunc(func() { close(db.follow.looked) })
-	before := false
+	lost := 0
 	for db.ctx.Err() == nil {
 		gap, missing, err := db.lookOnce()
 		switch {
@@ -124,16 +124,18 @@ func (db *DB) look() {
 			fallthrough
 		default:
 			first()
-			// Twice in a row: perhaps the connection that listens is dead.
-			if missing && before {
+			if missing {
+				lost++
+			}
+			// Perhaps the connection that listens is dead.
+			if lost == 2 {
+				lost = 0
 				db.follow.mu.Lock()
 				if db.follow.cut != nil {
 					db.follow.cut()
 				}
 				db.follow.mu.Unlock()
-				missing = false
 			}
-			before = missing
 		}
 		db.sleep(db.o.Poll)
 	}

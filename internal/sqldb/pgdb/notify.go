@@ -159,13 +159,24 @@ type marks struct {
 	// that had taken a number by then was after.
 	last int64
 	xmax uint64
-	// again says that some of them may have ended after the first look without
-	// being seen by it.
+	// again says that transactions before first may have ended after the first
+	// look without being seen by it.
 	again bool
+	first uint64
+	// The sequence at the look before this one, and up to where all were told
+	// of what is missing.
+	seen, told int64
+	late       int // looks since they were told first, while a transaction that took a number may run still
 }
 
-// maxKnown bounds the numbers that are remembered.
-const maxKnown = 100_000
+const (
+	// maxKnown bounds the numbers that are remembered.
+	maxKnown = 100_000
+	// seldom is how many looks there are between two that tell of the same loss,
+	// in the end: a transaction of anybody on the server may run for hours, and
+	// all followers reading anew twice a second would be a load.
+	seldom = 16
+)
 
 func (m *marks) heard(numbers ...int64) {
 	m.mu.Lock()
@@ -179,25 +190,29 @@ func (m *marks) heard(numbers ...int64) {
 
 // look takes in what the sequence is, the oldest transaction that runs, and the
 // first that has not begun. gap says that all must be looked at, missing that it is
-// because a note was lost.
+// because a note was found lost now.
 func (m *marks) look(last int64, xmin, xmax uint64) (gap, missing bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.begun || last < m.last || len(m.known) > maxKnown { // the first, or the database is another
-		m.begun, m.base, m.known, m.last, m.xmax, m.again = true, last, map[int64]struct{}{}, last, xmax, true
+		m.begun, m.base, m.known, m.last, m.xmax = true, last, map[int64]struct{}{}, last, xmax
+		m.again, m.first, m.seen, m.told, m.late = true, xmax, last, last, 0
 		return true, false
 	}
-	for n := m.base + 1; n <= m.last && !missing; n++ {
-		_, ok := m.known[n]
-		missing = !ok
+	if m.again && xmin >= m.first {
+		gap, m.again = true, false
 	}
-	ended := xmin >= m.xmax
-	gap = missing || m.again && ended
-	if ended {
-		m.again = false
+	if missing = m.lacks(m.told, m.seen); missing {
+		gap, m.told, m.late = true, m.seen, 0
 	}
-	if ended || !missing && !m.again {
-		m.base = max(m.base, m.last)
+	m.seen = last
+	open, ended := m.lacks(m.base, m.last), xmin >= m.xmax
+	if open && !missing {
+		m.late++
+		gap = gap || ended || m.late&(m.late-1) == 0 || m.late%seldom == 0
+	}
+	if ended || !open {
+		m.base, m.late = max(m.base, m.last), 0
 		for n := range m.known {
 			if n <= m.base {
 				delete(m.known, n)
@@ -206,4 +221,14 @@ func (m *marks) look(last int64, xmin, xmax uint64) (gap, missing bool) {
 		m.last, m.xmax = last, xmax
 	}
 	return gap, missing
+}
+
+// lacks reports whether a number after one and up to another is not known.
+func (m *marks) lacks(after, through int64) bool {
+	for n := max(after, m.base) + 1; n <= through; n++ {
+		if _, ok := m.known[n]; !ok {
+			return true
+		}
+	}
+	return false
 }

@@ -1,9 +1,13 @@
 package pgdb
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
 )
@@ -44,19 +48,54 @@ func TestMarksFindWhatIsLost(t *testing.T) {
 	if look(15, 12, 13) {
 		t.Error("13 is lost for ever")
 	}
-	// Its transaction has not ended yet: told each time, until it has.
-	for range 3 {
-		if !look(15, 12, 13) {
-			t.Error("15 may be seen any time")
+	// Its transaction may not have ended yet: told again, and less and less often.
+	told := ""
+	for i := range 40 {
+		if look(15, 12, 13) {
+			told += fmt.Sprint(i, " ")
 		}
 	}
-	m.heard(15)
-	if look(15, 12, 13) {
-		t.Error("15 was heard")
+	if told != "0 1 2 4 8 16 32 " {
+		t.Errorf("15 may be seen any time, and it was told at looks %s", told)
+	}
+	// Meanwhile another is lost.
+	if look(16, 12, 14) {
+		t.Error("16 is told too soon")
+	}
+	if gap, missing := m.look(16, 12, 14); !gap || !missing {
+		t.Error("16 is late, and nobody was told to look")
+	}
+	if _, missing := m.look(16, 12, 14); missing {
+		t.Error("16 was told already")
+	}
+	m.heard(15, 16)
+	if look(16, 12, 14) {
+		t.Error("15 and 16 were heard")
 	}
 	// Another database, restored from a copy.
 	if !look(3, 1, 1) {
 		t.Error("the numbers began anew unseen")
+	}
+}
+
+// A transaction that was open at the first look, and stays so for hours, does not
+// hide what is lost after it.
+func TestMarksFindWhatIsLostBesideALongTransaction(t *testing.T) {
+	m := &marks{}
+	m.look(10, 5, 8)
+	for n := int64(11); n < 20; n++ {
+		m.heard(n)
+		if gap, missing := m.look(n, 5, uint64(n)); gap || missing {
+			t.Errorf("%d was heard", n)
+		}
+	}
+	m.look(20, 5, 20)
+	if gap, missing := m.look(20, 5, 20); !gap || !missing {
+		t.Error("20 is lost, and nobody was told to look")
+	}
+	m.heard(20)
+	if gap, _ := m.look(20, 21, 21); !gap {
+		t.Error("the transaction before the first look has ended, and nobody was told to look")
 	}
 }
 
@@ -104,5 +143,15 @@ func TestTablesAndPlacesAreTranslated(t *testing.T) {
 	}
 	if got := db.texts.of(`a = ? AND b = '?' AND "c?" IN (?, ?)`); got.sql != `a = $1 AND b = '?' AND "c?" IN ($2, $3)` || got.places != 3 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A server may speak another language.
+func TestErrorOfCommitIsKnownInAllLanguages(t *testing.T) {
+	if err := unsure(&pgconn.PgError{Severity: "FEHLER", SeverityUnlocalized: "ERROR"}); errors.Is(err, ErrUnknown) {
+		t.Error(err)
+	}
+	if err := unsure(&pgconn.PgError{Severity: "FATAL", SeverityUnlocalized: "FATAL"}); !errors.Is(err, ErrUnknown) {
+		t.Error(err)
 	}
 }

@@ -91,6 +91,7 @@ func TestPostgres(t *testing.T) {
 		{"SerializationFailureIsRetriedSomeTimes", testRetry},
 		{"LostConnectionIsRetriedBeforeCommit", testLost},
 		{"LostCommitIsUnknown", testUnknown},
+		{"DemotedServerIsLeft", testDemoted},
 		{"LockKeepsOthersOut", testLock},
 		{"NotesReachOtherProcesses", testNotes},
 		{"LostNoteIsFound", testLostNote},
@@ -354,6 +355,28 @@ func testUnknown(t *testing.T, c *testpg.Cluster) {
 		if cut == 1 && count(t, db) != before {
 			t.Error("the server has what it never heard")
 		}
+	}
+}
+
+// A server whose connections only read, as those to a primary that became a standby,
+// until somebody makes it write again.
+func testDemoted(t *testing.T, c *testpg.Cluster) {
+	conn := c.Database(t)
+	db := newDB(t, conn, pgdb.Options{MaxConns: 2})
+	name := strings.Fields(conn[strings.Index(conn, "dbname=")+len("dbname="):])[0]
+	c.Exec(t, "postgres", "ALTER DATABASE "+name+" SET default_transaction_read_only = on")
+	c.Exec(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"'")
+	runs := 0
+	update(t, db, func(conn sqldb.Conn) error {
+		err := insert(1)(conn)
+		if err != nil {
+			c.Exec(t, "postgres", "ALTER DATABASE "+name+" RESET default_transaction_read_only")
+		}
+		runs++
+		return err
+	})
+	if n := count(t, db); n != 1 || runs < 2 {
+		t.Errorf("%d rows after %d runs", n, runs)
 	}
 }
 

@@ -92,14 +92,14 @@ func (db *DB) once(ctx context.Context, opening string, fn func(sqldb.Conn) erro
 	}
 	if err != nil {
 		c.rollback()
-		return c.err != nil && (passing(c.err) || pc.Conn().IsClosed()), err
+		return c.err != nil && (db.demoted(opening, c.err) || passing(c.err) || pc.Conn().IsClosed()), err
 	}
 	if !c.begun && len(c.queue) == 0 && len(c.notes) == 0 {
 		return false, nil
 	}
 	number, err := c.commit()
 	if err != nil {
-		return !errors.Is(err, ErrUnknown) && passing(err), err
+		return !errors.Is(err, ErrUnknown) && (db.demoted(opening, err) || passing(err)), err
 	}
 	if len(c.notes) > 0 {
 		db.tell(number, c.notes)
@@ -144,10 +144,22 @@ func (c *conn) commit() (number int64, err error) {
 // server says that it failed.
 func unsure(err error) error {
 	var pe *pgconn.PgError
-	if errors.As(err, &pe) && pe.Severity == "ERROR" {
+	if errors.As(err, &pe) && pe.SeverityUnlocalized == "ERROR" {
 		return err
 	}
 	return errors.Join(ErrUnknown, err)
+}
+
+// demoted reports whether the server refused an Update because it is a standby, as one
+// that was the primary before. Connections are made anew then: perhaps the address
+// leads to another server by now.
+func (db *DB) demoted(opening string, err error) bool {
+	var pe *pgconn.PgError
+	if opening != beginUpdate || !errors.As(err, &pe) || pe.Code != "25006" { // read_only_sql_transaction
+		return false
+	}
+	db.pool.Reset()
+	return true
 }
 
 // passing reports whether an error may be gone at the next attempt.
