@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/mailkeel/mailkeel/store/blob"
@@ -83,7 +84,7 @@ type Checker interface {
 //
 // The Store may be in use meanwhile: rows are compared in one snapshot, and what
 // looks wrong is looked at again before it is told. Memory does not grow with the
-// mail. A repair holds other writers up while it counts one mailbox.
+// mail, but for some dozens of bytes for each message that is damaged.
 func (s *Store) Check(ctx context.Context, o CheckOptions, accounts ...AccountID) (Checked, error) {
 	c := &checking{s: s, o: o}
 	err := c.run(ctx, accounts)
@@ -100,8 +101,7 @@ type checking struct {
 
 	// Of the account at hand.
 	id    AccountID
-	notes map[string]note // what was parked before, by the ID of the note
-	still map[string]bool // those of which that is still so
+	notes map[string]*noted // what was parked before, by the ID of the note
 }
 
 // checkBatch is how many messages are looked at in one View, and checkRows how many
@@ -214,7 +214,7 @@ func (c *checking) counters(ctx context.Context) error {
 // account looks at what an account has.
 func (c *checking) account(ctx context.Context) error {
 	c.done.Accounts++
-	c.notes, c.still = map[string]note{}, map[string]bool{}
+	c.notes = map[string]*noted{}
 	err := c.s.Backend.View(ctx, func(tx Tx) error {
 		clear(c.notes)
 		return readNotes(tx, c.id, c.notes)
@@ -302,6 +302,9 @@ func countRows(tx Tx, acc *Account, id MailboxID) (t tally, err error) {
 	return t, nil
 }
 
+// next is the least that UIDNEXT can be. The largest says that no UID is left.
+func (t *tally) next() UID { return max(t.last, min(t.last, math.MaxUint32-1)+1) }
+
 func (t *tally) String() string {
 	return fmt.Sprintf("%d messages, %d unseen, %d marked, %d bytes", t.Messages, t.Unseen, t.Marked, t.Bytes)
 }
@@ -315,7 +318,7 @@ func (t *tally) faults(acc *Account, mb *Mailbox) (fs []Finding) {
 	if said != *t {
 		say("S11", "the mailbox says %v; there are %v", &said, t)
 	}
-	if mb.UIDNext <= t.last || mb.UIDNext == 0 {
+	if mb.UIDNext < t.next() {
 		say("S12", "UIDNEXT is %d, there is a UID %d", mb.UIDNext, t.last)
 	}
 	if mb.ModSeq < t.modSeq {
@@ -333,66 +336,89 @@ func (t *tally) faults(acc *Account, mb *Mailbox) (fs []Finding) {
 	return fs
 }
 
-// numbers compares a mailbox with its rows.
+// countTries is how often a mailbox is counted while others may change it, before they
+// have to wait.
+const countTries = 4
+
+// numbers compares a mailbox with its rows. A repair believes what was counted in a
+// snapshot if the mailbox is still as it was there, so that nobody waits meanwhile.
 func (c *checking) numbers(ctx context.Context, id MailboxID) error {
-	var fs []Finding
-	var name string
-	look := func(tx Tx, acc *Account) (mb Mailbox, t tally, err error) {
-		fs = nil
-		if mb, err = tx.Mailbox(id); err != nil {
-			return mb, t, err
+	for try := 1; ; try++ {
+		var mb Mailbox
+		var t tally
+		var fs []Finding
+		err := c.s.Backend.View(ctx, func(tx Tx) error {
+			acc, err := oneAccount(tx, c.id)
+			if err == nil {
+				mb, err = tx.Mailbox(id)
+			}
+			if err == nil {
+				t, err = countRows(tx, &acc, id)
+			}
+			fs = t.faults(&acc, &mb)
+			return err
+		})
+		if errors.Is(err, ErrNotFound) {
+			return nil // forgotten meanwhile
 		}
-		name = mb.Name
-		if t, err = countRows(tx, acc, id); err == nil {
-			fs = t.faults(acc, &mb)
+		if err != nil || len(fs) == 0 {
+			return err
 		}
-		return mb, t, err
-	}
-	err := c.s.Backend.View(ctx, func(tx Tx) error {
-		acc, err := oneAccount(tx, c.id)
-		if err == nil {
-			_, _, err = look(tx, &acc)
-		}
-		return err
-	})
-	if errors.Is(err, ErrNotFound) {
-		return nil // forgotten meanwhile
-	}
-	if err != nil || len(fs) == 0 {
-		return err
-	}
-	if c.o.Repair {
-		err := c.s.update(ctx, only(c.id), func(w *work) error {
-			acc := w.accs[c.id]
-			mb, t, err := look(w, &acc.Account)
-			if err != nil || len(fs) == 0 {
+		if c.o.Repair {
+			was, stale := mb, false
+			err := c.s.update(ctx, only(c.id), func(w *work) (err error) {
+				acc := &w.accs[c.id].Account
+				stale = false
+				if mb, err = w.Mailbox(id); err != nil {
+					return err
+				}
+				if mb != was {
+					if stale = try < countTries; stale {
+						return nil
+					}
+					if t, err = countRows(w, acc, id); err != nil {
+						return err
+					}
+				}
+				if fs = t.faults(acc, &mb); len(fs) > 0 {
+					c.recount(w, mb, &t)
+				}
+				return nil
+			})
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			} else if err != nil {
 				return err
 			}
-			mb.Messages, mb.Unseen, mb.Marked, mb.Bytes = t.Messages, t.Unseen, t.Marked, t.Bytes
-			mb.UIDNext = max(mb.UIDNext, t.last+1)
-			if mb.Deleted = mb.Deleted && t.Messages == 0; mb.Name == "" {
-				mb.Name = recovered
+			if stale {
+				continue
 			}
-			acc.LastUIDValidity = max(acc.LastUIDValidity, mb.UIDValidity)
-			acc.ModSeq = max(acc.ModSeq, t.modSeq+1)
-			if mb.ModSeq <= acc.ModSeq+wild {
-				acc.ModSeq = max(acc.ModSeq, mb.ModSeq+1)
+		}
+		for _, f := range fs {
+			if err := c.found(f.State, mb.Name, c.repaired(), "%s", f.Text); err != nil {
+				return err
 			}
-			b := &workBox{Mailbox: mb}
-			w.boxes[id] = b
-			w.touch(b)
-			return nil
-		})
-		if err != nil {
-			return err
 		}
+		return nil
 	}
-	for _, f := range fs {
-		if err := c.found(f.State, name, c.repaired(), "%s", f.Text); err != nil {
-			return err
-		}
+}
+
+// recount gives a mailbox the numbers that its rows say.
+func (c *checking) recount(w *work, mb Mailbox, t *tally) {
+	acc := w.accs[c.id]
+	mb.Messages, mb.Unseen, mb.Marked, mb.Bytes = t.Messages, t.Unseen, t.Marked, t.Bytes
+	mb.UIDNext = max(mb.UIDNext, t.next())
+	if mb.Deleted = mb.Deleted && t.Messages == 0; mb.Name == "" {
+		mb.Name = recovered
 	}
-	return nil
+	acc.LastUIDValidity = max(acc.LastUIDValidity, mb.UIDValidity)
+	acc.ModSeq = max(acc.ModSeq, t.modSeq+1)
+	if mb.ModSeq <= acc.ModSeq+wild {
+		acc.ModSeq = max(acc.ModSeq, mb.ModSeq+1)
+	}
+	b := &workBox{Mailbox: mb}
+	w.boxes[mb.ID] = b
+	w.touch(b)
 }
 
 func (c *checking) repaired() string {

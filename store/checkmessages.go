@@ -56,6 +56,7 @@ type fault struct {
 	state, text string
 	park        bool
 	fix         func(w *work, b *workBox, m *foundMessage) error
+	after       string // what people may see of the repair
 }
 
 // readMessages reads some messages of a mailbox with all that belongs to them.
@@ -191,7 +192,10 @@ func (c *checking) examine(ctx context.Context, m *foundMessage, maxSeq ModSeq) 
 		return &fault{state: "S18", text: "it was deleted and cannot be restored any more: " + x.why, fix: unkeep}, nil
 	}
 	if m.Blob == "" {
-		return &fault{state: "S20", text: "it has no content: it was moved, and its row says that it is here", fix: rebury}, nil
+		if moved, err := c.wasMoved(ctx, m); err != nil || moved {
+			return &fault{state: "S20", text: "it has no content: it was moved, and its row says that it is here", fix: rebury}, err
+		}
+		return &fault{state: "S21", text: "its row names no content", park: true}, nil
 	}
 	if m.foreign && m.cold == nil { // it may be anybody's
 		return &fault{state: "S19", text: "its row is not one of this account"}, nil
@@ -206,11 +210,11 @@ func (c *checking) examine(ctx context.Context, m *foundMessage, maxSeq ModSeq) 
 	case x.state != "":
 		return &fault{state: x.state, text: x.why, park: true}, nil
 	case m.elsewhere:
-		return &fault{state: "S16", text: fmt.Sprintf("its ID %d is also that of another message", m.ID), fix: refile(x.info.Size)}, nil
+		return &fault{state: "S16", text: fmt.Sprintf("its ID %d is also that of another message", m.ID), fix: refile(x.info.Size), after: refiled}, nil
 	case m.cold == nil && m.Size == x.info.Size:
 		return c.parseAgain(ctx, m, Cold{}, "its cold row is missing")
 	case m.cold == nil:
-		return &fault{state: "S17", text: "its cold row is missing, and with it the header fields added at delivery", fix: refile(x.info.Size)}, nil
+		return &fault{state: "S17", text: "its cold row is missing, and with it the header fields added at delivery", fix: refile(x.info.Size), after: refiled}, nil
 	}
 	size := int64(len(m.cold.Prefix)) + x.info.Size
 	switch err := m.cold.Check(&m.Message); {
@@ -231,7 +235,25 @@ func (c *checking) examine(ctx context.Context, m *foundMessage, maxSeq ModSeq) 
 			return f, err
 		}
 	}
-	return &fault{state: "S17", text: "its rows have a wrong checksum: the header fields added at delivery, or its size, dates or content, are not what they were", fix: refile(x.info.Size)}, nil
+	return &fault{state: "S17", text: "its rows have a wrong checksum: the header fields added at delivery, or its size, dates or content, are not what they were", fix: refile(x.info.Size), after: refiled}, nil
+}
+
+// wasMoved reports whether a message has a row in another place, that is not older.
+func (c *checking) wasMoved(ctx context.Context, m *foundMessage) (moved bool, err error) {
+	err = c.s.Backend.View(ctx, func(tx Tx) error {
+		moved = false
+		for x, err := range tx.Changed(c.id, max(m.ModSeq, 1)-1) {
+			if err != nil {
+				return err
+			}
+			if x.ID == m.ID && (x.Mailbox != m.Mailbox || x.UID != m.UID) {
+				moved = true
+				break
+			}
+		}
+		return nil
+	})
+	return moved, err
 }
 
 // parseAgain derives a cold row from the content; nil if that is not what was there.
@@ -309,6 +331,9 @@ func (c *checking) again(ctx context.Context, mb *Mailbox, m *foundMessage) erro
 			return err
 		}
 	}
+	if done == Repaired && f.after != "" {
+		return c.found(f.state, where, done, "%s; %s", f.text, f.after)
+	}
 	return c.found(f.state, where, done, "%s", f.text)
 }
 
@@ -348,6 +373,8 @@ func resize(size int64) func(*work, *workBox, *foundMessage) error {
 		return w.PutMessages([]Message{m.Message})
 	}
 }
+
+const refiled = "its content is filed anew, under another UID"
 
 // refile files the content of a message anew, with what is sure of it, and expunges
 // the damaged row: bytes under a UID never change (RFC 9051, 2.3.1.1).
@@ -430,6 +457,7 @@ func (c *checking) strays(ctx context.Context) error {
 // stray tells of a message that is not where it belongs, and brings it there.
 func (c *checking) stray(ctx context.Context, x stray) error {
 	done, text := Left, "its mailbox is not there"
+	// One whose content is lost is brought there too, and parked.
 	info, err := c.s.Blobs.Stat(ctx, x.Blob)
 	if c.o.Repair && err == nil {
 		err = c.s.Blobs.Touch(ctx, x.Blob)
@@ -488,7 +516,7 @@ func (c *checking) stray(ctx context.Context, x stray) error {
 		m.Expunged, m.Moved, m.Blob, m.ModSeq = true, true, "", w.seq(b)
 		return w.PutMessages([]Message{m})
 	}
-	if c.o.Repair && err == nil {
+	if c.o.Repair {
 		ids := []AccountID{c.id}
 		if x.owner != "" {
 			ids = append(ids, x.owner)

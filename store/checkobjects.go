@@ -25,14 +25,21 @@ type note struct {
 	Since time.Time `json:"since"`
 }
 
-func readNotes(tx Tx, id AccountID, notes map[string]note) error {
+// A noted is what a check remembers of a note.
+type noted struct {
+	state string
+	since time.Time
+	still bool // it is as the note says
+}
+
+func readNotes(tx Tx, id AccountID, notes map[string]*noted) error {
 	for o, err := range tx.Objects(id, ObjectQuery{Kind: damagedKind}) {
 		if err != nil {
 			return err
 		}
 		var n note
 		_ = json.Unmarshal(o.Data, &n) // without its words, it is a note still
-		notes[o.ID] = n
+		notes[o.ID] = &noted{state: n.State, since: n.Since}
 	}
 	return nil
 }
@@ -41,9 +48,9 @@ func readNotes(tx Tx, id AccountID, notes map[string]note) error {
 func (c *checking) park(ctx context.Context, id, where string, f *fault) error {
 	c.done.Parked++
 	if n, ok := c.notes[id]; ok {
-		c.still[id] = true
-		if n.State == f.state {
-			return c.found(f.state, where, Known, "%s; parked since %s", f.text, n.Since.UTC().Format(time.RFC3339))
+		n.still = true
+		if n.state == f.state {
+			return c.found(f.state, where, Known, "%s; parked since %s", f.text, n.since.UTC().Format(time.RFC3339))
 		}
 	}
 	if !c.o.Repair {
@@ -68,16 +75,22 @@ func (c *checking) dropNotes(ctx context.Context) error {
 		return nil
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.notes)) {
-		if c.still[id] {
+		if c.notes[id].still {
 			continue
 		}
-		err := c.s.update(ctx, only(c.id), func(w *work) error {
+		var was note
+		o, err := c.object(ctx, damagedKind, id)
+		if err != nil {
+			return err
+		}
+		_ = json.Unmarshal(o.Data, &was)
+		err = c.s.update(ctx, only(c.id), func(w *work) error {
 			return w.object(Object{Account: c.id, Kind: damagedKind, ID: id, Deleted: true})
 		})
 		if err != nil {
 			return err
 		}
-		if err := c.found("S7", c.notes[id].Where, Repaired, "it was parked, and has gone or can be read again"); err != nil {
+		if err := c.found("S7", was.Where, Repaired, "it was parked, and has gone or can be read again"); err != nil {
 			return err
 		}
 	}
@@ -93,9 +106,9 @@ func (c *checking) objects(ctx context.Context) error {
 	}
 	var list []named
 	var acc Account
+	n := 0
 	err := c.s.Backend.View(ctx, func(tx Tx) (err error) {
-		list = nil
-		n := 0
+		list, n = nil, 0
 		if acc, err = oneAccount(tx, c.id); err != nil {
 			return err
 		}
@@ -107,12 +120,12 @@ func (c *checking) objects(ctx context.Context) error {
 				list = append(list, named{o.Kind, o.ID, o.ModSeq, o.Blob})
 			}
 		}
-		c.done.Objects += n
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	c.done.Objects += n
 	for _, o := range list {
 		where := fmt.Sprintf("object %s %s", o.kind, o.id)
 		if o.seq > acc.ModSeq {

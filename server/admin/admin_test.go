@@ -335,7 +335,7 @@ func TestCheckFindsDamage(t *testing.T) {
 	r.put("m1", "bob@y.test")
 	lone := r.file(acc.ID, "m2")
 	r.file(acc.ID, "m3")
-	r.expect("check -contents", 0, "everything is as it should be", "1 accounts, 1 mailboxes, 2 messages", "1 queued", "3 blobs")
+	r.expect("check -contents", 0, "everything is as it should be", "1 account, 1 mailbox, 2 messages", "1 queued", "3 blobs")
 	// An orphan is no damage.
 	w, _ := r.Blobs.Create(t.Context())
 	io.WriteString(w, "orphan")
@@ -347,7 +347,7 @@ func TestCheckFindsDamage(t *testing.T) {
 	if n, err := r.Blobs.DeleteOlder(t.Context(), r.clock.Now(), lone); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	r.expect("check", 1, "blob missing: ann@x.test INBOX UID 1: ", "1 problems found")
+	r.expect("check", 1, "blob missing: ann@x.test INBOX UID 1: ", "1 problem found")
 	err = r.Store.Backend.Update(t.Context(), func(tx store.Tx) error {
 		accs, err := tx.Accounts(acc.ID)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mailkeel/mailkeel/internal/control"
@@ -40,7 +41,7 @@ type Finding struct {
 // words are the states in words.
 var words = map[string]string{
 	"D1": "damage", "A1": "account", "B1": "content files", "B2": "content files", "B3": "orphan",
-	"S7": "healed", "S11": "counter", "S12": "order", "S13": "mailbox", "S14": "name", "S15": "row", "S16": "twice", "S17": "row missing",
+	"S7": "healed", "S11": "counter", "S12": "order", "S13": "mailbox", "S14": "name", "S15": "row", "S16": "twice", "S17": "row lost",
 	"S18": "blob missing", "S19": "stray", "S20": "tombstone", "S21": "blob missing", "S22": "blob content", "S23": "row", "S24": "account", "S25": "delivery",
 	"Q7": "healed", "Q11": "route", "Q12": "time", "Q13": "ended", "Q21": "item", "Q22": "blob missing", "Q23": "blob content", "Q24": "blob size",
 }
@@ -119,7 +120,7 @@ func check(a *Admin, ctx context.Context, args checkArgs, emit Emit) error {
 	if c.sum.Problems == 0 {
 		return nil
 	}
-	text, hint := fmt.Sprintf("%d problems found", c.sum.Problems), "check -repair puts right what can be, and parks the rest"
+	text, hint := count(c.sum.Problems, "problem")+" found", "check -repair puts right what can be, and parks the rest"
 	if args.Repair {
 		left := c.sum.Problems - c.sum.Repaired - c.sum.Newly
 		text += fmt.Sprintf(": %d repaired, %d parked, %d left", c.sum.Repaired, c.sum.Newly, left)
@@ -353,7 +354,7 @@ func (c *checking) queue(ctx context.Context) error {
 
 // orphans counts blobs, and those that nothing names.
 func (c *checking) orphans(ctx context.Context) error {
-	const batch = 10_000
+	const batch = 50_000 // for each, the rows of all messages are read
 	var refs []blob.Ref
 	sizes := map[blob.Ref]int64{}
 	holders := []blob.Holder{c.Store, c.Queue}
@@ -400,17 +401,31 @@ func (c *checking) orphans(ctx context.Context) error {
 	return err
 }
 
-func (s *Summary) text() string {
-	t := fmt.Sprintf("%d accounts, %d mailboxes, %d messages, %d objects, %d queued, %d blobs (%d of them, %s, named by nothing: ",
-		s.Accounts, s.Mailboxes, s.Messages, s.Objects, s.Items, s.Blobs, s.Orphans, FormatSize(s.OrphanBytes))
-	if s.Swept > 0 {
-		t += fmt.Sprintf("%d swept, the others ", s.Swept)
-	} else {
-		t += "they "
+// count is how many there are, in words.
+func count(n int, what string) string {
+	switch {
+	case n == 1:
+		return "1 " + what
+	case strings.HasSuffix(what, "x"):
+		what += "e"
 	}
-	t += "will be swept)"
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func (s *Summary) text() string {
+	t := fmt.Sprintf("%s, %s, %s, %s, %d queued, %s", count(s.Accounts, "account"), count(s.Mailboxes, "mailbox"),
+		count(s.Messages, "message"), count(s.Objects, "object"), s.Items, count(s.Blobs, "blob"))
+	if s.Orphans > 0 {
+		t += fmt.Sprintf(" (%d of them, %s, named by nothing: ", s.Orphans, FormatSize(s.OrphanBytes))
+		if s.Swept > 0 {
+			t += fmt.Sprintf("%d swept, the others ", s.Swept)
+		} else {
+			t += "they "
+		}
+		t += "will be swept)"
+	}
 	if s.Parked > 0 {
-		t += fmt.Sprintf("\n%d messages or items are damaged and kept", s.Parked)
+		t += fmt.Sprintf("\ndamaged and kept, as listed above: %d", s.Parked)
 	}
 	if s.Unsealed > 0 {
 		t += fmt.Sprintf("\n%d messages were filed by an earlier version and have no checksum yet; check -repair gives them one", s.Unsealed)

@@ -384,6 +384,10 @@ func TestCheckNamesAndRepairs(t *testing.T) {
 			touched: []string{"ann INBOX 7", "bob INBOX 1"}, damaged: []string{"ann INBOX 7", "bob INBOX 1"}},
 		{name: "the name of a content", inject: sql(`UPDATE message SET blob = X'00' || substr(blob, 2)` + at(annInbox, 2)), want: "S21 parked",
 			touched: []string{"ann INBOX 2"}, damaged: []string{"ann INBOX 2"}},
+		{name: "a message that names no content", inject: sql(`UPDATE message SET blob = X''` + at(annInbox, 2)), want: "S21 parked",
+			touched: []string{"ann INBOX 2"}, damaged: []string{"ann INBOX 2"}},
+		{name: "the last UID there can be", inject: sql(`UPDATE message SET uid = 4294967295 WHERE box = ` + archive), want: "S12 repaired",
+			touched: []string{"ann Archive 1", "ann Archive 4294967295"}},
 		{name: "the content of an object lost", inject: func(h *house) { lose(h, "an upload") }, want: "S21 parked"},
 		{name: "a content with a flipped bit", inject: func(h *house) { flip(h, "This is m2.\r\n") }, want: "S22 parked",
 			touched: []string{"ann INBOX 2"}, damaged: []string{"ann INBOX 2"}},
@@ -484,6 +488,25 @@ func TestCheckNamesAndRepairs(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCheckKeepsAStrayWithoutContent loses both the mailbox and the content of a message.
+func TestCheckKeepsAStrayWithoutContent(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	furnish(t, dir)
+	h := &house{TB: t, dir: dir}
+	h.sql(`UPDATE message SET box = 99, blob = X'00'` + at(annInbox, 2))
+	h = mustOpen(t, dir)
+	defer h.close()
+	if found, _, _ := h.check(`{"repair":true}`); strings.Join(found, ",") != "S11 repaired,S19 repaired,S21 parked,S25 repaired" {
+		t.Errorf("repaired %q", found)
+	}
+	if found, _, code := h.check(`{}`); strings.Join(found, ",") != "S21 known" || code != 0 {
+		t.Errorf("after that there is %q, %d", found, code)
+	}
+	if got := h.dump()["ann Recovered 1"]; !strings.HasSuffix(got, " damaged") {
+		t.Errorf("it is listed as %q", got)
 	}
 }
 
