@@ -129,6 +129,7 @@ func (w *wire) end(err error, last bool) ([]byte, error) {
 		w.say("250 2.0.0 chunk received")
 		return nil, nil
 	}
+	w.shrink() // others can have the large buffer while this one waits for a sync
 	results, err := tx.receive(sp)
 	if !w.c.s.LMTP || !last {
 		w.say(tx.answer(err, results))

@@ -50,7 +50,7 @@ type wire struct {
 
 const (
 	smallBuf = 4 << 10
-	dataBuf  = 32 << 10
+	dataBuf  = 16 << 10
 	// maxCommand is more than RFC 5321, 4.5.3.1.4, has with all extensions here.
 	maxCommand = smallBuf - 512
 	// maxAuth is the line of RFC 4954, 4, with AUTH and a name before it.
