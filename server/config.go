@@ -49,6 +49,8 @@ type Config struct {
 	Submissions Listen // mail from users, TLS from the start; needs TLS
 	IMAP        Listen // with STARTTLS
 	IMAPS       Listen // TLS from the start; needs TLS
+	POP3        Listen // INBOX for programs that fetch and delete, with STLS
+	POP3S       Listen // TLS from the start; needs TLS
 
 	// TLS holds the certificate, best as GetCertificate; nil means that there
 	// is none, and then nobody can log in without InsecureAuth.
@@ -84,8 +86,8 @@ type Config struct {
 	// smtp.ReverseBy makes one. Nil looks nothing up.
 	Reverse func(ctx context.Context, addr netip.Addr) string
 
-	// MaxConns is how many connections SMTP, LMTP, submission and IMAP each have
-	// at once; zero means 10,000. MaxPerIP is how many of one address, or IPv6
+	// MaxConns is how many connections SMTP, LMTP, submission, IMAP and POP3 each
+	// have at once; zero means 10,000. MaxPerIP is how many of one address, or IPv6
 	// /64, other than loopback and Trusted; zero means 100, and 200 for IMAP.
 	MaxConns, MaxPerIP int
 	// MaxBytes is how large a message may be; zero means 50 MiB.

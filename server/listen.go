@@ -20,6 +20,8 @@ const (
 	Submissions = "submissions"
 	IMAP        = "imap"
 	IMAPS       = "imaps"
+	POP3        = "pop3"
+	POP3S       = "pop3s"
 )
 
 // A Listen says where a door is. The zero value is a door that stays shut.
@@ -178,6 +180,8 @@ type door struct {
 var doors = []door{
 	{IMAP, true, false, func(c *Config) Listen { return c.IMAP }, func(s *Server) part { return s.IMAP }},
 	{IMAPS, true, true, func(c *Config) Listen { return c.IMAPS }, func(s *Server) part { return s.IMAP }},
+	{POP3, true, false, func(c *Config) Listen { return c.POP3 }, func(s *Server) part { return s.POP3 }},
+	{POP3S, true, true, func(c *Config) Listen { return c.POP3S }, func(s *Server) part { return s.POP3 }},
 	{Submission, true, false, func(c *Config) Listen { return c.Submission }, func(s *Server) part { return s.MSA }},
 	{Submissions, true, true, func(c *Config) Listen { return c.Submissions }, func(s *Server) part { return s.MSA }},
 	{LMTP, false, false, func(c *Config) Listen { return c.LMTP.paths() }, func(s *Server) part { return s.LMTP }},

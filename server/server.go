@@ -1,5 +1,5 @@
 // Package server joins the parts to a whole mail server: mail arrives over SMTP
-// and LMTP and is filed, people read it over IMAP and send over submission, and a
+// and LMTP and is filed, people read it over IMAP or POP3 and send over submission, and a
 // queue brings what they send to the next hop.
 //
 // One Config says what it is made of; every backend in it is an interface, and
@@ -31,6 +31,7 @@ import (
 	"github.com/mailkeel/mailkeel/delivery/route"
 	"github.com/mailkeel/mailkeel/delivery/submit"
 	"github.com/mailkeel/mailkeel/imap"
+	"github.com/mailkeel/mailkeel/pop3"
 	"github.com/mailkeel/mailkeel/queue"
 	"github.com/mailkeel/mailkeel/smtp"
 	"github.com/mailkeel/mailkeel/store"
@@ -50,6 +51,7 @@ type Server struct {
 	LMTP  *smtp.Server
 	MSA   *smtp.Server // mail from users
 	IMAP  *imap.Server
+	POP3  *pop3.Server
 
 	cfg   Config
 	ready chan struct{} // closed when every door is open
@@ -95,9 +97,10 @@ func New(c Config) (*Server, error) {
 	msa.Next = lifted{trusted: c.Trusted, free: users(nil), held: users(c.KV)}
 	msa.Submission, msa.Auth, msa.InsecureAuth, msa.Proxies, msa.Reverse = true, c.Auth, c.InsecureAuth, c.Proxies, c.Reverse
 	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Logger: c.Logger}
+	fetcher := &pop3.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Clock: c.Clock, Logger: c.Logger}
 
 	return &Server{
-		Store: boxes, Queue: out, MX: mx, LMTP: lmtp, MSA: msa, IMAP: reader, cfg: c,
+		Store: boxes, Queue: out, MX: mx, LMTP: lmtp, MSA: msa, IMAP: reader, POP3: fetcher, cfg: c,
 		ready: make(chan struct{}), stop: make(chan struct{}), hard: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }
@@ -186,7 +189,7 @@ func (s *Server) shut(ctx context.Context) {
 	grace := mailkeel.ClockOr(s.cfg.Clock).NewTimer(s.cfg.grace())
 	defer grace.Stop()
 	var parts sync.WaitGroup
-	for _, p := range []part{s.MX, s.LMTP, s.MSA, s.IMAP} {
+	for _, p := range []part{s.MX, s.LMTP, s.MSA, s.IMAP, s.POP3} {
 		parts.Go(func() {
 			if p.Shutdown(ctx) != nil {
 				p.Close()

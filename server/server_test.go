@@ -119,7 +119,7 @@ func TestDoorsOpenAndClose(t *testing.T) {
 	closed := 0
 	c := config()
 	c.TLS = &tls.Config{}
-	c.SMTP = at("127.0.0.1:0, 127.0.0.2:0")
+	c.SMTP, c.POP3 = at("127.0.0.1:0, 127.0.0.2:0"), at("127.0.0.1:0")
 	c.IMAP = server.Listen{Listener: ready}
 	c.LMTP = at(sock)
 	c.Close = func() error { closed++; return nil }
@@ -131,7 +131,7 @@ func TestDoorsOpenAndClose(t *testing.T) {
 		if s.Addr(server.IMAPS) != nil {
 			t.Error("IMAPS is open")
 		}
-		for _, d := range []string{server.SMTP, server.IMAP, server.LMTP} {
+		for _, d := range []string{server.SMTP, server.IMAP, server.LMTP, server.POP3} {
 			a := s.Addr(d)
 			if a == nil {
 				t.Fatalf("%s is shut", d)
@@ -141,7 +141,7 @@ func TestDoorsOpenAndClose(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := make([]byte, 4)
-			if _, err := io.ReadFull(nc, b); err != nil || string(b) != "220 " && string(b) != "* OK" {
+			if _, err := io.ReadFull(nc, b); err != nil || string(b) != "220 " && string(b) != "* OK" && string(b) != "+OK " {
 				t.Errorf("%s greets with %q, %v", d, b, err)
 			}
 			nc.Close()

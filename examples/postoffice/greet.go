@@ -22,6 +22,8 @@ func (o *options) greet(ctx context.Context, w io.Writer, home *embedded.Home, s
 		{server.LMTP, "mail from a server in front"},
 		{server.IMAP, "reading, STARTTLS"},
 		{server.IMAPS, "reading, TLS"},
+		{server.POP3, "fetching, STLS"},
+		{server.POP3S, "fetching, TLS"},
 	} {
 		if a := s.Addr(d.name); a != nil {
 			fmt.Fprintf(t, "  %s\t%s\t%s\n", d.name, a, d.what)

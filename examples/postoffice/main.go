@@ -1,4 +1,4 @@
-// Command postoffice is a whole mail server: SMTP, submission, LMTP and IMAP, with
+// Command postoffice is a whole mail server: SMTP, submission, LMTP, IMAP and POP3, with
 // mailboxes, accounts and a queue in one directory. Run it without any flag for a
 // first try, with -h for all it can do.
 package main

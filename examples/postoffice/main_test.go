@@ -376,7 +376,7 @@ func TestHelp(t *testing.T) {
 	if code := run(t.Context(), []string{"-h"}, nil, &out, &errs); code != 0 || errs.Len() > 0 {
 		t.Errorf("exit code %d, %s", code, &errs)
 	}
-	for _, flag := range []string{"dir", "config", "hostname", "domain", "account", "smtp", "submission", "submissions", "lmtp", "imap", "imaps",
+	for _, flag := range []string{"dir", "config", "hostname", "domain", "account", "smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s",
 		"http", "cert", "key", "relay", "direct", "resolver", "trusted", "insecure-auth"} {
 		if !strings.Contains(out.String(), "\n  -"+flag+" ") && !strings.Contains(out.String(), "\n  -"+flag+"\n") {
 			t.Errorf("-h does not tell of -%s", flag)

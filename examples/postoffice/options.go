@@ -23,7 +23,7 @@ type options struct {
 	dir, config, hostname string
 	domains, accounts     []string
 
-	smtp, submission, submissions, lmtp, imap, imaps, http string
+	smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s, http string
 
 	cert, key       string
 	relay, resolver string
@@ -60,6 +60,8 @@ func (o *options) flags() *flag.FlagSet {
 	fs.StringVar(&o.lmtp, "lmtp", "", "loopback `address` or Unix path for mail from a server in front")
 	fs.StringVar(&o.imap, "imap", "127.0.0.1:2143", "`address` for reading, with STARTTLS")
 	fs.StringVar(&o.imaps, "imaps", "127.0.0.1:2993", "`address` for reading, with TLS from the start")
+	fs.StringVar(&o.pop3, "pop3", "", "`address` for programs that fetch and delete mail (POP3), with STLS")
+	fs.StringVar(&o.pop3s, "pop3s", "", "`address` for them, with TLS from the start")
 	fs.StringVar(&o.http, "http", "", "`address` for webmail; nothing is there yet")
 	fs.StringVar(&o.cert, "cert", "", "PEM `file` with the certificate, re-read when it changes; without one a self-signed is made")
 	fs.StringVar(&o.key, "key", "", "PEM `file` with its key")
@@ -220,7 +222,7 @@ func (o *options) check() error {
 	no(o.dir == "", "-dir: it is empty")
 	for _, l := range []struct{ name, addr string }{
 		{"smtp", o.smtp}, {"submission", o.submission}, {"submissions", o.submissions},
-		{"imap", o.imap}, {"imaps", o.imaps}, {"http", o.http}, // -lmtp may be a path
+		{"imap", o.imap}, {"imaps", o.imaps}, {"pop3", o.pop3}, {"pop3s", o.pop3s}, {"http", o.http}, // -lmtp may be a path
 	} {
 		if err := (server.Listen{Addr: l.addr}).Check(); err != nil {
 			errs = append(errs, fmt.Errorf("-%s: %w", l.name, err))
@@ -260,8 +262,8 @@ func (o *options) check() error {
 
 // help writes what -h shows.
 func help(w io.Writer, commands func(io.Writer)) {
-	fmt.Fprint(w, `postoffice is a whole mail server: SMTP, submission and IMAP, with mailboxes and a
-queue in one directory.
+	fmt.Fprint(w, `postoffice is a whole mail server: SMTP, submission, IMAP and POP3, with mailboxes
+and a queue in one directory.
 
 usage: postoffice [flags]
        postoffice COMMAND ...

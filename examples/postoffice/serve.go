@@ -63,6 +63,8 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 		Submissions: server.Listen{Addr: o.submissions},
 		IMAP:        server.Listen{Addr: o.imap},
 		IMAPS:       server.Listen{Addr: o.imaps},
+		POP3:        server.Listen{Addr: o.pop3},
+		POP3S:       server.Listen{Addr: o.pop3s},
 
 		InsecureAuth: o.insecureAuth,
 		Trusted:      o.trusted,
