@@ -137,13 +137,13 @@ func (s *stuffer) cut(p []byte) (part []byte, end bool) {
 		}
 		k := bytes.IndexByte(p[i:], '\n')
 		if k < 0 {
-			s.blank = s.blank && string(bytes.TrimLeft(p[i:], "\r")) == ""
+			s.blank = s.blank && onlyCR(p[i:])
 			return p, false
 		}
-		switch line := p[i : i+k]; {
+		switch {
 		case s.body:
 			s.lines--
-		case s.blank && (k == 0 || string(line) == "\r"):
+		case s.blank && onlyCR(p[i:i+k]):
 			s.body = true
 		}
 		s.blank = true
@@ -151,3 +151,5 @@ func (s *stuffer) cut(p []byte) (part []byte, end bool) {
 	}
 	return p, s.body && s.lines == 0
 }
+
+func onlyCR(p []byte) bool { return len(bytes.TrimLeft(p, "\r")) == 0 }

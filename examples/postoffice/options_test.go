@@ -27,7 +27,7 @@ func TestFlags(t *testing.T) {
 		"-account a@b.test:p:w":          func(o *options) { o.accounts = []string{"a@b.test:p:w"} },
 		"-smtp= -submission= -imap :143": func(o *options) { o.smtp, o.submission, o.imap = "", "", ":143" },
 		"-submissions [::1]:465 -imaps a:imaps,b:1 -lmtp z": func(o *options) { o.submissions, o.imaps, o.lmtp = "[::1]:465", "a:imaps,b:1", "z" },
-		"-pop3 :110 -pop3s :995": func(o *options) { o.pop3, o.pop3s = ":110", ":995" },
+		"-pop3 :110 -pop3s :995":                            func(o *options) { o.pop3, o.pop3s = ":110", ":995" },
 		"-http 127.0.0.1:8080":                              func(o *options) { o.http = "127.0.0.1:8080" },
 		"-cert c -key k":                                    func(o *options) { o.cert, o.key = "c", "k" },
 		"-relay h:25 -resolver r:53":                        func(o *options) { o.relay, o.resolver = "h:25", "r:53" },
