@@ -18,7 +18,7 @@ func sample() queue.Item {
 		Blob: blob.Info{Size: 1 << 40}, Prefix: []byte("A: 1\r\n\x00"), Queued: at, Expires: at.Add(time.Hour),
 		Envelope: mailkeel.Envelope{
 			ID: "id\n\x00\"", From: "änn@x", UTF8: true, RequireTLS: true, Return: "HDRS", EnvelopeID: "\xff", Submitter: "s",
-			Rcpts:  []mailkeel.Recipient{{Addr: "a@b", Index: -1, Junk: true}, {Addr: "c@d", Notify: 255, Index: 1 << 40, Via: "v"}},
+			Rcpts:  []mailkeel.Recipient{{Addr: "a@b", Index: -1, Junk: true}, {Addr: "c@d", Notify: 255, Index: 1 << 30, Via: "v"}},
 			Origin: &mailkeel.Origin{Addr: netip.MustParseAddrPort("[fe80::1%eth0]:25"), TLS: true, Time: at},
 		},
 	}

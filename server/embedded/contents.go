@@ -27,11 +27,11 @@ const (
 // is: all contents durable in packs, then VERSION, then the files go; so after a crash
 // at any point the next start goes on.
 func openBlobs(ctx context.Context, dir string, o Options) (s *packblob.Store, err error) {
-	found, err := readVersion(o.FS, dir)
+	found, err := readVersion(o.fs, dir)
 	if err != nil {
 		return nil, err
 	}
-	o.packs.FS, o.packs.Clock, o.packs.Logger = o.FS, o.Clock, o.Logger
+	o.packs.FS, o.packs.Clock, o.packs.Logger = o.fs, o.Clock, o.Logger
 	o.packs.Compress = o.packs.Compress || o.Compress
 	s, err = packblob.Open(filepath.Join(dir, packsDir), o.packs)
 	if err != nil {
@@ -48,24 +48,24 @@ func openBlobs(ctx context.Context, dir string, o Options) (s *packblob.Store, e
 		log = slog.New(slog.DiscardHandler)
 	}
 	old := filepath.Join(dir, filesDir)
-	_, err = o.FS.Stat(old)
+	_, err = o.fs.Stat(old)
 	left := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return s, fmt.Errorf("embedded: %w", err)
 	}
 	if left { // whatever VERSION says: it may be lost or wrong, and what is in packs already is only looked up
-		t := &takeover{fs: o.FS, dir: dir, to: s, log: log}
+		t := &takeover{fs: o.fs, dir: dir, to: s, log: log}
 		if err := t.run(ctx); err != nil {
 			return s, fmt.Errorf("embedded: the contents in %s were not all taken over, and the next start goes on: %w", old, err)
 		}
 	}
 	if found != version {
-		if err := write(o.FS, dir, versionFile, []byte(version+"\n")); err != nil {
+		if err := write(o.fs, dir, versionFile, []byte(version+"\n")); err != nil {
 			return s, err
 		}
 	}
 	if left {
-		if err := removeFiles(o.FS, old); err != nil { // it holds nothing that is needed
+		if err := removeFiles(o.fs, old); err != nil { // it holds nothing that is needed
 			log.Warn("embedded: the files of the former layout were not all removed; the next start tries again", "err", err)
 		}
 	}

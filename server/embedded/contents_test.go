@@ -70,7 +70,7 @@ func layout1(t *testing.T) (disk *vfs.Mem, whole map[blob.Ref]string, damaged bl
 // isLayout2 opens a directory that has been interrupted at most, and looks at it.
 func isLayout2(t *testing.T, fsys vfs.FS, whole map[blob.Ref]string, damaged blob.Ref) error {
 	t.Helper()
-	s, err := openBlobs(t.Context(), "d", Options{FS: fsys})
+	s, err := openBlobs(t.Context(), "d", Options{fs: fsys})
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func isLayout2(t *testing.T, fsys vfs.FS, whole map[blob.Ref]string, damaged blo
 func TestContentsMoveFromFilesIntoPacks(t *testing.T) {
 	disk, whole, damaged := layout1(t)
 	var log bytes.Buffer
-	s, err := openBlobs(t.Context(), "d", Options{FS: disk, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s, err := openBlobs(t.Context(), "d", Options{fs: disk, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestAMoveIntoPacksIsTakenUpAgain(t *testing.T) {
 		disk := base.Crash()
 		var mu sync.Mutex
 		ops, kind := 0, vfs.Op{}
-		s, err := openBlobs(t.Context(), "d", Options{FS: &vfs.Inject{FS: disk, Before: func(op vfs.Op) error {
+		s, err := openBlobs(t.Context(), "d", Options{fs: &vfs.Inject{FS: disk, Before: func(op vfs.Op) error {
 			mu.Lock()
 			defer mu.Unlock()
 			// Packs do some things when they want; the others come in order.

@@ -66,12 +66,10 @@ type Options struct {
 	// Compress compresses new contents: see packblob.Options. It may be changed from
 	// start to start.
 	Compress bool
-	// FS is for tests of this module, which fail and cut off what is done to packs and
-	// small files; SQLite goes its own way. Nil means that of the machine.
-	FS vfs.FS
 
-	// What tests make small. With db.VFS SQLite goes to FS too, and the directory
-	// is not one of the machine.
+	// For tests: fs has packs and small files, nil means that of the machine. With
+	// db.VFS SQLite goes to fs too, and the directory is not one of the machine.
+	fs    vfs.FS
 	db    sqldb.Options
 	packs packblob.Options
 }
@@ -94,10 +92,10 @@ type Home struct {
 // process alone. ErrInUse if another process owns it, ErrForeign if it is no place
 // for mail; then nothing was touched.
 func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
-	if o.FS == nil {
-		o.FS = vfs.OS{}
+	if o.fs == nil {
+		o.fs = vfs.OS{}
 	}
-	if err := prepare(o.FS, dir, o.MustExist); err != nil {
+	if err := prepare(o.fs, dir, o.MustExist); err != nil {
 		return nil, err
 	}
 	h = &Home{Dir: dir, o: o}
@@ -113,9 +111,9 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 			return h, err
 		}
 	} else {
-		o.db.FS = o.FS
+		o.db.FS = o.fs
 	}
-	if _, err := readVersion(o.FS, dir); err != nil {
+	if _, err := readVersion(o.fs, dir); err != nil {
 		return h, err
 	}
 	o.db.Reserve = cmp.Or(o.db.Reserve, reserve)
@@ -165,12 +163,12 @@ func (h *Home) Fill(c *server.Config) {
 // only. If there is nothing, it keeps what fresh returns; with a nil fresh it
 // returns nil.
 func (h *Home) Secret(name string, fresh func() []byte) ([]byte, error) {
-	b, err := read(h.o.FS, h.Dir, name)
+	b, err := read(h.o.fs, h.Dir, name)
 	if err != nil || b != nil || fresh == nil {
 		return b, err
 	}
 	b = fresh()
-	return b, write(h.o.FS, h.Dir, name, b)
+	return b, write(h.o.fs, h.Dir, name, b)
 }
 
 // TLS returns a configuration with a self-signed certificate for some names and
@@ -189,8 +187,8 @@ type keeper struct{ *Home }
 
 const tlsFile = "tls.pem"
 
-func (k keeper) Load() ([]byte, error) { return read(k.o.FS, k.Dir, tlsFile) }
-func (k keeper) Save(b []byte) error   { return write(k.o.FS, k.Dir, tlsFile, b) }
+func (k keeper) Load() ([]byte, error) { return read(k.o.fs, k.Dir, tlsFile) }
+func (k keeper) Save(b []byte) error   { return write(k.o.fs, k.Dir, tlsFile, b) }
 
 // Close writes what is held back and gives the directory up. It may be called
 // more than once.

@@ -56,7 +56,7 @@ func openRig(fsys vfs.FS, clock *testclock.Clock, rest mailkeel.Transport, log *
 	}
 	ctx := context.Background()
 	r.home, err = Open(ctx, "/mail", Options{
-		Clock: clock, FS: fsys, Logger: log,
+		Clock: clock, Logger: log, fs: fsys,
 		db:    sqldb.Options{VFS: r.sql.Name(), Readers: 2, MaxLog: 256 << 10, Reserve: 64 << 10},
 		packs: packblob.Options{SegmentSize: 64 << 10, LargeSize: 12 << 10, RewriteRate: -1},
 	})

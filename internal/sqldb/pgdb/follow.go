@@ -51,9 +51,18 @@ func (db *DB) Listen(ctx context.Context, topic string, fn func(string)) error {
 	return db.hub.Listen(ctx, topic, fn)
 }
 
-// listen keeps a connection that listens until Close.
+// listen keeps a connection that listens until Close. It logs when that is lost and
+// when it is back, not each attempt between.
 func (db *DB) listen() {
-	first := sync.OnceFunc(func() { close(db.follow.attempted) })
+	attempted := sync.OnceFunc(func() { close(db.follow.attempted) })
+	lost := false
+	first := func() {
+		attempted()
+		if lost {
+			db.o.Logger.Info("pgdb: told of the changes of other processes again")
+			lost = false
+		}
+	}
 	for db.ctx.Err() == nil {
 		ctx, cut := context.WithCancel(db.ctx)
 		db.follow.mu.Lock()
@@ -61,9 +70,12 @@ func (db *DB) listen() {
 		db.follow.mu.Unlock()
 		err := db.listenOnce(ctx, first)
 		cut()
-		first()
+		attempted()
 		if db.ctx.Err() == nil {
-			db.o.Logger.Warn("pgdb: the connection that listens ended", "err", err)
+			if !lost {
+				db.o.Logger.Warn("pgdb: not told of the changes of other processes; looks for them, and tries to connect again every second", "err", err)
+			}
+			lost = true
 			db.sleep(reconnect)
 		}
 	}

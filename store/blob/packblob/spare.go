@@ -191,7 +191,7 @@ func (s *Store) take(n int64, use func() error) error {
 	s.space.Lock()
 	defer s.space.Unlock()
 	if left, ok := s.left(); ok && left < n {
-		return fmt.Errorf("%d bytes are free for blobs: %w", left, syscall.ENOSPC)
+		return fmt.Errorf("%d bytes are free, beside %d that are left for forgetting and for others: %w", max(left, 0), s.minFree, syscall.ENOSPC)
 	}
 	return use()
 }
