@@ -304,7 +304,7 @@ func updateBox(c sqldb.Conn, m *store.Mailbox) error {
 // newID returns the ID of a new message.
 func (t *tx) newID() (store.MessageID, error) {
 	if t.many != nil {
-		return t.many.newID(t.c)
+		return t.manyID()
 	}
 	return t.h.newID(t.c)
 }

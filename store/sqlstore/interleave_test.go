@@ -346,3 +346,56 @@ func judge(t *testing.T, s *store.Store, sc *scene, client *reader) {
 		t.Errorf("%d bytes, and %d are allowed", bytes, 4*sc.blob.Size)
 	}
 }
+
+// A crash of the server gives the numbers again that a transaction had taken which it
+// interrupted. No two messages may get one ID from that.
+func TestServerCrashGivesNoIDTwicePostgres(t *testing.T) {
+	c := testpg.Start(t, testpg.Options{Settings: map[string]string{"wal_writer_delay": "10s"}})
+	conn := c.Schema(t)
+	one, two := open(t, openPG(t, conn, pgdb.Options{})), open(t, openPG(t, conn, pgdb.Options{}))
+	ids := map[store.MessageID]bool{}
+	put := func(b *sqlstore.Backend, id store.AccountID, before func()) error {
+		ms := make([]store.Message, 3)
+		err := b.Update(t.Context(), func(tx store.Tx) error {
+			if _, err := tx.Accounts(id); err != nil {
+				return err
+			}
+			mb := store.Mailbox{Account: id, Name: "x"}
+			if err := tx.PutMailbox(&mb); err != nil {
+				return err
+			}
+			for i := range ms {
+				ms[i] = store.Message{Account: id, Mailbox: mb.ID, UID: store.UID(i + 1)}
+			}
+			err := tx.PutMessages(ms)
+			before()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, m := range ms {
+			if ids[m.ID] {
+				t.Errorf("two messages have ID %d", m.ID)
+			}
+			ids[m.ID] = true
+		}
+		return nil
+	}
+	crash := func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	if put(one, "ann", crash) == nil {
+		t.Fatal("an Update without a server")
+	}
+	if err := c.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range []*sqlstore.Backend{one, two, one, two} {
+		if err := put(b, store.AccountID(fmt.Sprint("a", i)), func() {}); err != nil {
+			t.Error(err)
+		}
+	}
+}

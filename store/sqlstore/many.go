@@ -22,30 +22,46 @@ type many struct {
 	next, behind store.MessageID // IDs that are ours
 }
 
-// newID takes a number of the block of this process. A sequence is not rolled
-// back, so that a block belongs to one process whatever becomes of the transaction.
-func (m *many) newID(c sqldb.Conn) (id store.MessageID, err error) {
-	m.mu.Lock()
-	if m.next < m.behind {
-		m.next++
-		defer m.mu.Unlock()
-		return m.next - 1, nil
-	}
-	m.mu.Unlock()
-	// Not under the mutex: a statement may wait. Two that come here at once
-	// take a block each, and one is left out.
-	var block store.MessageID
-	err = c.Query(`SELECT nextval('message_block')`, func(r sqldb.Row) error {
-		block = store.MessageID(r.Int(0))
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
+// take returns an ID of the block of this process, if it has one.
+func (m *many) take() (id store.MessageID, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.next, m.behind = block+1, block+idBlock
-	return block, nil
+	if m.next >= m.behind {
+		return 0, false
+	}
+	m.next++
+	return m.next - 1, true
+}
+
+// keep is called with what is left of a block when the transaction that took it is
+// committed. Of two that were taken at once one is left out.
+func (m *many) keep(next, behind store.MessageID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if behind-next > m.behind-m.next {
+		m.next, m.behind = next, behind
+	}
+}
+
+// manyID takes a number of the block of this process, or of a new one. That is for
+// this transaction alone until it is committed: a server that crashes before may
+// give the same block again.
+func (t *tx) manyID() (store.MessageID, error) {
+	if t.h.nextID == t.h.lastID {
+		if id, ok := t.many.take(); ok {
+			return id, nil
+		}
+		err := t.c.Query(`SELECT nextval('message_block')`, func(r sqldb.Row) error {
+			t.h.nextID = store.MessageID(r.Int(0))
+			t.h.lastID = t.h.nextID + idBlock
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	t.h.nextID++
+	return t.h.nextID - 1, nil
 }
 
 // begin makes next the next ID that is given.

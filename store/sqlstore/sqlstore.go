@@ -96,16 +96,21 @@ func (b *Backend) Update(ctx context.Context, fn func(store.Tx) error) error {
 
 // UpdateAfter is Update, and waits before the commit.
 func (b *Backend) UpdateAfter(ctx context.Context, wait func() error, fn func(store.Tx) error) error {
-	return sqldb.UpdateAfter(ctx, b.db, wait, func(c sqldb.Conn) error {
+	var t *tx // of the last run
+	err := sqldb.UpdateAfter(ctx, b.db, wait, func(c sqldb.Conn) error {
 		if b.shared != nil {
 			return fn(&tx{c: c, h: b.shared})
 		}
-		t := &tx{c: c, h: newHeld(), many: b.many}
+		t = &tx{c: c, h: newHeld(), many: b.many}
 		if err := fn(t); err != nil {
 			return err
 		}
 		return t.h.Flush(c)
 	})
+	if err == nil && b.many != nil {
+		b.many.keep(t.h.nextID, t.h.lastID)
+	}
+	return err
 }
 
 // View runs fn on a snapshot.
