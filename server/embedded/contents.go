@@ -100,7 +100,7 @@ func (t *takeover) run(ctx context.Context) error {
 	defer t.settle() // what is staged belongs to us
 	for info, err := range files.List(ctx) {
 		if err == nil {
-			err = t.take(ctx, files, info)
+			err = t.take(ctx, files, info, false)
 		}
 		if err != nil {
 			return err
@@ -119,8 +119,8 @@ func (t *takeover) run(ctx context.Context) error {
 }
 
 // take copies one, unless an earlier try did.
-func (t *takeover) take(ctx context.Context, from *fileblob.Store, info blob.Info) error {
-	if err := t.to.Touch(ctx, info.Ref); !errors.Is(err, blob.ErrNotFound) {
+func (t *takeover) take(ctx context.Context, from *fileblob.Store, info blob.Info, again bool) error {
+	if err := t.to.Touch(ctx, info.Ref); !errors.Is(err, blob.ErrNotFound) && !errors.Is(err, blob.ErrUnreadable) {
 		return err
 	}
 	r, err := from.Open(ctx, info.Ref, 0, -1)
@@ -135,10 +135,13 @@ func (t *takeover) take(ctx context.Context, from *fileblob.Store, info blob.Inf
 	defer w.Close()
 	bad := &readErr{Reader: r}
 	if _, err := io.Copy(w, bad); err != nil {
-		if errors.Is(bad.err, syscall.EIO) { // no later try reads more of it
-			return t.park(info.Ref)
+		if !errors.Is(bad.err, syscall.EIO) {
+			return err
 		}
-		return err
+		if !again { // it may have been for once
+			return t.take(ctx, from, info, true)
+		}
+		return t.park(info.Ref)
 	}
 	staged := w.(blob.Stager)
 	got, err := staged.Stage()

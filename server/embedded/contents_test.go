@@ -204,6 +204,26 @@ func TestAnUnreadableFileIsSetAside(t *testing.T) {
 	}
 }
 
+// TestAFileThatIsUnreadableOnce is taken over.
+func TestAFileThatIsUnreadableOnce(t *testing.T) {
+	disk, whole, damaged := layout1(t)
+	failed := map[string]bool{}
+	fsys := &vfs.Inject{FS: disk, Before: func(op vfs.Op) error {
+		if op.Kind == "ReadAt" && strings.HasPrefix(op.Name, "d/blobs") && !failed[op.Name] {
+			failed[op.Name] = true
+			return syscall.EIO
+		}
+		return nil
+	}}
+	if err := isLayout2(t, fsys, whole, damaged); err != nil || len(failed) < 10 {
+		t.Error(len(failed), err)
+	}
+	set, err := disk.ReadDir("d/damaged")
+	if len(set) != 1 || err != nil {
+		t.Error(set, err)
+	}
+}
+
 // TestAHomeOfTheFormerLayoutOpens does so on a real disk.
 func TestAHomeOfTheFormerLayoutOpens(t *testing.T) {
 	dir := t.TempDir()

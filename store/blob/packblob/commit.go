@@ -183,7 +183,7 @@ func (s *Store) settle(b *batch, at int64, err error) {
 
 // place notes where a record of a good batch stands. The caller holds mu.
 func (s *Store) place(g *segment, it *item, at int64) {
-	x := note{it.kind, uint32(at / 8), recordSize(int64(len(it.payload))), uint64(it.size), it.stamp, it.hash, false}
+	x := note{it.kind, uint32(at / 8), recordSize(int64(len(it.payload))), uint64(it.size), it.stamp, it.hash, false, false}
 	to := spot{g.id, x.at}
 	old, there := s.index.get(it.hash)
 	switch it.kind {

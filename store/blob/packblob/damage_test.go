@@ -108,7 +108,7 @@ func testBitFlips(t *testing.T, compress bool) {
 	}
 	for _, kind := range []string{".seg", ".idx", "", "both"} {
 		rnd := rand.New(rand.NewPCG(1, 2))
-		lostAny := 0
+		lostAny, torn := 0, 0
 		for range flips {
 			left := copyDisk(t, disk)
 			suffix := kind
@@ -155,9 +155,12 @@ func testBitFlips(t *testing.T, compress bool) {
 				t.Fatalf("%s at %d: lost %d, reported %v", name, off, lost, reported)
 			}
 			lostAny += lost
+			if lost > 0 && len(reported) == 0 {
+				torn++
+			}
 			_ = s.Close()
 		}
-		t.Logf("%q: %d blobs lost in %d flips", kind, lostAny, flips)
+		t.Logf("%q: %d blobs lost in %d flips, %d of them taken for a write that was never finished", kind, lostAny, flips, torn)
 		if kind == ".idx" && lostAny > 0 || kind == ".seg" && lostAny == 0 {
 			t.Errorf("%s: lost %d", kind, lostAny)
 		}
@@ -213,6 +216,68 @@ func TestDamageIsKept(t *testing.T) {
 			if _, err := disk.Stat("/b/00000001.seg"); err != nil {
 				t.Error("the damaged bytes were removed")
 			}
+		}
+	}
+}
+
+// TestDamageToTheLastBatch: after a crash, nothing stands behind the last batch. A bit
+// of it that is wrong is damage, and is told; a batch that was not finished is not.
+func TestDamageToTheLastBatch(t *testing.T) {
+	disk := new(vfs.Mem)
+	s := open(t, "/b", small(disk, nil))
+	first := mustPut(t, s, text(1, 1000))
+	last := mustPut(t, s, text(2, 9000))
+	base := copyDisk(t, disk) // as after a kill
+	const at, end = 2 * 4096, 2*4096 + 64 + 9000
+	after := func(what string, change func(b []byte)) (told []packblob.Damage, torn int, lost bool) {
+		left := copyDisk(t, base)
+		f, err := left.OpenFile("/b/00000001.seg", os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, end-at)
+		_, err = f.ReadAt(b, at)
+		change(b)
+		if _, werr := f.WriteAt(b, at); err != nil || werr != nil {
+			t.Fatal(err, werr)
+		}
+		s, err := packblob.Open("/b", small(left, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if _, err := read(s, first); err != nil {
+			t.Errorf("%s: the one before: %v", what, err)
+		}
+		_, err = read(s, last)
+		if err != nil && !errors.Is(err, blob.ErrNotFound) {
+			t.Fatal(err)
+		}
+		return s.Damaged(), s.Stats().Torn, err != nil
+	}
+	step := 7
+	if raceEnabled {
+		step = 101
+	}
+	for i := 0; i < end-at; i += step {
+		what := fmt.Sprint("a bit at ", i)
+		told, torn, lost := after(what, func(b []byte) { b[i] ^= 1 << (i % 8) })
+		if !lost || len(told) != 1 || torn != 0 {
+			t.Errorf("%s: lost %v, told %v, %d torn", what, lost, told, torn)
+		}
+	}
+	for i := 0; i < end-at; i += step {
+		what := fmt.Sprint("written up to ", i)
+		told, torn, lost := after(what, func(b []byte) { clear(b[i:]) })
+		if !lost || len(told) != 0 || torn > 1 || torn == 0 && i > 0 {
+			t.Errorf("%s: lost %v, told %v, %d torn", what, lost, told, torn)
+		}
+	}
+	for i := 0; i < end-at; i += 512 {
+		what := fmt.Sprint("a sector lacks at ", i)
+		told, torn, lost := after(what, func(b []byte) { clear(b[i:min(i+512, len(b))]) })
+		if !lost || len(told) != 0 || torn != 1 {
+			t.Errorf("%s: lost %v, told %v, %d torn", what, lost, told, torn)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func FuzzRecord(f *testing.F) {
 
 // FuzzIndex reads a row of chunks and writes it again.
 func FuzzIndex(f *testing.F) {
-	n := note{kindDelete, 600, 72, spot{1, 700}.pack(), 5, hash{1}, false}
+	n := note{kindDelete, 600, 72, spot{1, 700}.pack(), 5, hash{1}, false, false}
 	c := chunk{tag: tag{1}, from: blockSize, to: 2 * blockSize, sealed: true}
 	f.Add(c.encode(n.append(n.append(nil))))
 	f.Add(append((&chunk{from: blockSize, to: blockSize}).encode(nil), "MKINDEX2"...))

@@ -28,7 +28,9 @@ type note struct {
 	size   uint64 // of the blob; of a delete: the spot that is void
 	stamp  int64
 	hash   hash
-	unread bool // of damage that scan met: the disk did not give some of it
+	// Of damage that scan met.
+	unread bool // the disk did not give some of it
+	solid  bool // it is not what a write leaves that was never finished
 }
 
 func (n *note) append(b []byte) []byte {
@@ -41,7 +43,7 @@ func (n *note) append(b []byte) []byte {
 
 func decodeNote(b []byte) (n note) {
 	what := binary.LittleEndian.Uint32(b)
-	n = note{byte(what), binary.LittleEndian.Uint32(b[4:]), int64(what>>8) * 8, binary.LittleEndian.Uint64(b[8:]), int64(binary.LittleEndian.Uint64(b[16:])), hash{}, false}
+	n = note{byte(what), binary.LittleEndian.Uint32(b[4:]), int64(what>>8) * 8, binary.LittleEndian.Uint64(b[8:]), int64(binary.LittleEndian.Uint64(b[16:])), hash{}, false, false}
 	copy(n.hash[:], b[noteHash:])
 	return n
 }

@@ -64,7 +64,10 @@
 // # What is kept when
 //
 // A write or sync that fails ends its segment, and its batch was never there. A
-// start takes what it finds whole; an unfinished batch at the end is cut off.
+// start takes what it finds whole; an unfinished batch at the end is cut off. It is
+// known by the sectors that it lacks, so a bit that is wrong is damage there too; only
+// a last batch after a crash of which the disk made zeros looks like one that nobody was
+// told was done, and is told of by who compares rows with blobs.
 // Records whose checksums do not match are parked: their segment is kept, their blobs
 // are ErrDamaged, and writing the same bytes again heals them. What the disk does not
 // give (EIO) is not damage: the blob stays, is blob.ErrUnreadable for who asks, and is

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
 // found is what a scan of a segment says.
@@ -22,15 +23,30 @@ const (
 )
 
 // scan reads a segment from an offset on and calls fn for each record. Bytes that
-// are no good record are damage if a later batch stands behind them, because a
-// batch is begun when the one before is durable; if none does they belong to a
-// batch that nobody was told was done. With scanTail it stops where no batch can
-// stand any more; room that was never written reads as zeros.
+// are no good record are damage if a later batch stands behind them, because a batch
+// is begun when the one before is durable. If none does they may be of a batch
+// that nobody was told was done; but such a one lacks whole sectors, or its end,
+// which are zeros then, and what lacks nothing is damage too. A last batch that was
+// done and of which a disk made zeros cannot be told from one that was not. With
+// scanTail it stops where no batch can stand any more; room that was never written
+// reads as zeros.
 func scan(f io.ReaderAt, t tag, from, size int64, how int, fn func(note)) (found, error) {
 	w := &window{f: f, size: size, buf: make([]byte, min(zeroStep, max(0, size-from)))}
 	r := found{end: from, keep: from}
 	var held []note // from the first that is damaged, unless the end is torn
 	inStretch := false
+	behind := from // the last record, whole or not
+	endStretch := func() (err error) {
+		if inStretch {
+			d := &held[len(held)-1]
+			// Behind zeros it is what is left of a record that lacks its header.
+			if at := int64(d.at) * 8; at == behind || at == align(behind, blockSize) {
+				d.solid, err = w.solidBytes(at, r.keep)
+			}
+		}
+		inStretch = false
+		return err
+	}
 	good := from
 	for pos := from; pos+headerSize <= size; {
 		if how == scanTail && pos-good > 2*maxBatch {
@@ -47,7 +63,9 @@ func scan(f io.ReaderAt, t tag, from, size int64, how int, fn func(note)) (found
 			if err != nil {
 				return r, err
 			}
-			if !zero {
+			if zero {
+				err = endStretch()
+			} else {
 				if !inStretch { // the name of what was here is lost
 					held = append(held, note{kind: kindDamaged, at: uint32(pos / 8)})
 				}
@@ -57,18 +75,26 @@ func scan(f io.ReaderAt, t tag, from, size int64, how int, fn func(note)) (found
 				}
 				r.keep = next
 			}
+			if err != nil {
+				return r, err
+			}
 			pos = next
 			continue
 		}
-		inStretch = false
+		if err := endStretch(); err != nil {
+			return r, err
+		}
 		x, err := w.note(rec, pos)
 		if err != nil {
 			return r, err
 		}
 		if x.kind == kindDamaged {
 			x.unread = w.misses(pos, end)
+			if x.solid, err = w.solidRecord(rec, pos); err != nil {
+				return r, err
+			}
 			held = append(held, x)
-			pos, r.keep = end, end
+			pos, r.keep, behind = end, end, end
 			continue
 		}
 		if rec.first && pos%blockSize == 0 || w.lost {
@@ -82,12 +108,15 @@ func scan(f io.ReaderAt, t tag, from, size int64, how int, fn func(note)) (found
 		} else {
 			held = append(held, x)
 		}
-		pos, good, r.end, r.keep = end, end, end, end
+		pos, good, behind, r.end, r.keep = end, end, end, end, end
+	}
+	if err := endStretch(); err != nil {
+		return r, err
 	}
 	r.lost = w.lost
-	r.torn = held != nil && !r.lost
+	r.torn = !r.lost && slices.ContainsFunc(held, func(x note) bool { return x.kind == kindDamaged && !x.solid })
 	for _, x := range held {
-		if x.kind != kindDamaged || r.lost || how == scanWhole {
+		if x.kind != kindDamaged || !r.torn || how == scanWhole {
 			fn(x)
 		}
 	}
@@ -153,6 +182,49 @@ func (w *window) readBlocks() error {
 		b, at = b[k:], at+int64(k)
 	}
 	return nil
+}
+
+// sector is what a disk writes whole or not at all.
+const sector = 512
+
+// solid says that no sector between two offsets is zero.
+func (w *window) solid(from, to int64) (bool, error) {
+	for at := from / sector * sector; at < min(to, w.size); at += sector {
+		b, err := w.at(at, int(min(sector, w.size-at)))
+		if err != nil || allZero(b) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// solidRecord says whether the bytes of a record that is damaged were all written.
+func (w *window) solidRecord(rec record, pos int64) (bool, error) {
+	end := pos + headerSize + int64(rec.length)
+	if end > w.size {
+		return false, nil
+	}
+	last, err := w.at(end-1, 1)
+	if err != nil || last[0] == 0 {
+		return false, err
+	}
+	return w.solid(pos, end)
+}
+
+// solidBytes says whether bytes that are no record were written as one: if there is
+// more than the header that should be there. The last block before to is not zero.
+func (w *window) solidBytes(pos, to int64) (bool, error) {
+	to = min(to, w.size)
+	from := max(pos, (to-1)/blockSize*blockSize)
+	b, err := w.at(from, int(to-from))
+	if err != nil {
+		return false, err
+	}
+	end := from + int64(len(bytes.TrimRight(b, "\x00")))
+	if end <= pos+headerSize {
+		return false, nil
+	}
+	return w.solid(pos, end)
 }
 
 // note checks the payload of a record.
