@@ -47,13 +47,18 @@ func TestParkedAtOnce(t *testing.T) {
 	b := &leases{Backend: &memqueue.Backend{}}
 	next := shut{make(chan string, 10)}
 	q := &queue.Queue{Backend: b, Blobs: &memblob.Store{Clock: clock}, Next: next, Clock: clock}
+	// deliver checks that who asks learns what is held, and why: it writes the log.
 	deliver := func(id string, to ...string) {
 		env := &mailkeel.Envelope{ID: id, From: "ann@x"}
 		for i, a := range to {
 			env.Rcpts = append(env.Rcpts, mailkeel.Recipient{Addr: a, Index: i})
 		}
-		for _, r := range q.Deliver(t.Context(), env, message) {
-			if r.Err != nil || r.Action != mailkeel.Queued {
+		for i, r := range q.Deliver(t.Context(), env, message) {
+			why := ""
+			if to[i] == "bob@y" {
+				why = "held: no way to bob"
+			}
+			if r.Err != nil || r.Action != mailkeel.Queued || r.Reply != why {
 				t.Fatalf("%s: %+v", id, r)
 			}
 		}

@@ -80,7 +80,11 @@ func (tx *transaction) finish(sp *spooled) ([]mailkeel.Result, error) {
 	body = body.with(slices.Concat(tx.results(), v.Prefix))
 
 	results := tx.distribute(v, body)
-	tx.tell("smtp: message received", sp.size)
+	var more []slog.Attr // what Next says of the first of whom it says something
+	if i := slices.IndexFunc(results, func(r mailkeel.Result) bool { return r.Err == nil && r.Reply != "" }); i >= 0 {
+		more = append(more, slog.String("reply", shown(results[i].Reply)))
+	}
+	tx.tell("smtp: message received", sp.size, more...)
 	return results, nil
 }
 

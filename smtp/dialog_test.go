@@ -10,6 +10,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/xdg-go/scram"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/internal/dialog"
 	"github.com/mailkeel/mailkeel/smtp"
 )
@@ -124,4 +125,25 @@ func TestPasswordsAreNotLogged(t *testing.T) {
 			t.Errorf("%q is not in the log:\n%s", fact, text)
 		}
 	}
+}
+
+// TestReplyIsLogged checks that one line says what came, and what Next says became of
+// it: such as that there is no way out.
+func TestReplyIsLogged(t *testing.T) {
+	logs := &logBuffer{}
+	r := newRig(t, func(s *smtp.Server) { s.Logger = logs.logger() })
+	r.sink.errs = func(env *mailkeel.Envelope) []mailkeel.Result {
+		return []mailkeel.Result{{}, {Action: mailkeel.Queued, Reply: "held: no way\nout"}}
+	}
+	p := dial(t, r.addr).hello()
+	p.do("MAIL FROM:<zoe@example.net>", "250", "RCPT TO:<ann@example.org>", "250", "RCPT TO:<away@example.org>", "250", "DATA", "354").send("x\r\n.\r\n")
+	p.want("250")
+	r.Close()
+	id := r.sink.all()[0].env.ID
+	for line := range strings.Lines(logs.String()) {
+		if strings.Contains(line, "message received") && strings.Contains(line, "id="+id) && strings.Contains(line, `reply="held: no way\nout"`) {
+			return
+		}
+	}
+	t.Error(logs)
 }
