@@ -262,6 +262,9 @@ func (f *flips) try(t *testing.T, kind string, files map[string][]byte, name str
 			t.Errorf("%d messages are there and %d cannot be read, of %d", there, broken, all)
 		}
 		o.lost = all - there
+		if kind == "mail.db-wal" && before < 0 && o.lost > 1 && home.Lost() == "" {
+			t.Errorf("%d messages are gone, and nobody says so", o.lost)
+		}
 		damage, err := home.Blobs.CheckAll(ctx)
 		if err != nil {
 			t.Errorf("checking all: %v", err)

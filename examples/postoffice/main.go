@@ -87,7 +87,7 @@ func commands(o *options) *admin.CLI {
 func commandsOn(home *embedded.Home, boxes *store.Store, items *queue.Queue) *admin.Admin {
 	return &admin.Admin{
 		Accounts: home.Accounts, Store: boxes, Queue: items, Blobs: home.Blobs,
-		Damage: home.Damage, Reindex: home.Reindex, Files: home.Files,
+		Damage: home.Damage, Lost: home.Lost, Reindex: home.Reindex, Files: home.Files,
 		Hint: home.Hint, Restore: home.Restore(),
 	}
 }

@@ -60,6 +60,7 @@ type SQLite struct {
 	readers chan *conn // holds nil for one that is not open yet
 	hub     Hub
 	reserve reserve
+	lost    *Lost // of the log, at the start
 
 	mu      sync.Mutex
 	closed  bool
@@ -98,6 +99,8 @@ func OpenSQLite(path string, o Options) (*SQLite, error) {
 		o.MaxLog = 256 << 20
 	}
 	db := &SQLite{o: o, path: path, readers: make(chan *conn, o.Readers), reserve: reserve{fs: o.FS, path: path + "-reserve", size: o.Reserve}}
+	// SQLite meets the same errors if they matter.
+	db.lost, _ = readLog(o.FS, path+"-wal")
 	c, err := openWriter(path, &o)
 	if err != nil && db.reserve.size > 0 && o.FS.Remove(db.reserve.path) == nil {
 		c, err = openWriter(path, &o) // the log needs room, too
@@ -285,6 +288,9 @@ func (db *SQLite) Check(ctx context.Context) (faults []string, err error) {
 	})
 	return faults, err
 }
+
+// Lost is what the log had that was there at the start and could not be read, or nil.
+func (db *SQLite) Lost() *Lost { return db.lost }
 
 // Reindex makes all indexes again from their tables.
 func (db *SQLite) Reindex(ctx context.Context) error {

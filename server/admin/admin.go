@@ -31,6 +31,9 @@ type Admin struct {
 	// Damage, if set, looks for damage below the rows, as a database does, and
 	// returns what it found. It is part of check.
 	Damage func(context.Context) ([]string, error)
+	// Lost, if set, says what the database lost in the last crash, if anything. check
+	// tells it, and can do nothing about it.
+	Lost func() string
 	// Reindex, if set, makes the indexes of the database again, for a check that
 	// repairs.
 	Reindex func(context.Context) error

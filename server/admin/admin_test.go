@@ -399,7 +399,8 @@ func TestCheckFindsDamage(t *testing.T) {
 	}
 	r.expect("check", 1, "S12 order: ann@x.test INBOX: UIDNEXT is 3, there is a UID 99", "S21 blob missing: ann@x.test INBOX UID 99")
 	r.Damage = func(context.Context) ([]string, error) { return []string{"page 7 is torn"}, nil }
-	r.expect("check", 1, "damage: database: page 7 is torn")
+	r.Lost = func() string { return "7 frames are gone" }
+	r.expect("check", 1, "damage: database: page 7 is torn", "D2 lost: database: 7 frames are gone [known]")
 }
 
 // file puts a message into the INBOX and returns its blob.

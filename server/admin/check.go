@@ -26,21 +26,23 @@ type checkArgs struct {
 // A Finding is something that check found to be wrong.
 type Finding struct {
 	// State is the number of the state in the tables of packages store (S11) and
-	// queue (Q11). D1 is damage to the database, A1 an account that the directory
-	// does not know, B1 damage to files that hold contents, B2 what is kept of
-	// them though it tells nothing, B3 a damaged content that nothing names.
+	// queue (Q11). D1 is damage to the database, D2 what it lost in the
+	// last crash, A1 an account that the directory does not know, B1 damage to files
+	// that hold contents, B2 what is kept of them though it tells nothing, B3 a damaged
+	// content that nothing names.
 	State string `json:"state"`
 	What  string `json:"what"`  // the state in a word or two: "blob missing"
 	Where string `json:"where"` // account, mailbox, UID or item
 	Text  string `json:"text"`
 	// Done is what was done about it: "repaired", "parked" for what is kept and
-	// cannot be read, "known" for what was parked before, or nothing.
+	// cannot be read, "known" for what was parked before and what is only told, or
+	// nothing.
 	Done string `json:"done,omitempty"`
 }
 
 // words are the states in words.
 var words = map[string]string{
-	"D1": "damage", "A1": "account", "B1": "content files", "B2": "content files", "B3": "orphan",
+	"D1": "damage", "D2": "lost", "A1": "account", "B1": "content files", "B2": "content files", "B3": "orphan",
 	"S7": "healed", "S11": "counter", "S12": "order", "S13": "mailbox", "S14": "name", "S15": "row", "S16": "twice", "S17": "row lost",
 	"S18": "blob missing", "S19": "stray", "S20": "tombstone", "S21": "blob missing", "S22": "blob content", "S23": "row", "S24": "account", "S25": "delivery",
 	"Q7": "healed", "Q11": "route", "Q12": "time", "Q13": "ended", "Q21": "item", "Q22": "blob missing", "Q23": "blob content", "Q24": "blob size",
@@ -161,6 +163,13 @@ func (c *checking) found(state, where, text, done string) error {
 
 // database looks for damage below the rows. Indexes can be made again.
 func (c *checking) database(ctx context.Context) error {
+	if c.Lost != nil {
+		if text := c.Lost(); text != "" {
+			if err := c.found("D2", "database", text, store.Known); err != nil {
+				return err
+			}
+		}
+	}
 	if c.Damage == nil {
 		return nil
 	}

@@ -30,6 +30,15 @@ func (h *Home) Damage(ctx context.Context) ([]string, error) {
 	return faults, h.explain(err)
 }
 
+// Lost says what the database lost before it was opened, as far as anything shows it;
+// empty means nothing. It is said until the next start.
+func (h *Home) Lost() string {
+	if lost := h.db.Lost(); lost != nil {
+		return lost.String()
+	}
+	return ""
+}
+
 // Reindex makes the indexes of the database again, which is all that can be done
 // about some of what Damage finds.
 func (h *Home) Reindex(ctx context.Context) error { return h.explain(h.db.Reindex(ctx)) }

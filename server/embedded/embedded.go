@@ -120,6 +120,9 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 	if h.db, err = sqldb.OpenSQLite(filepath.Join(dir, "mail.db"), o.db); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
 	}
+	if lost := h.db.Lost(); lost != nil && o.Logger != nil {
+		o.Logger.Warn("embedded: " + lost.String())
+	}
 	if h.Blobs, err = openBlobs(ctx, dir, o); err != nil {
 		return h, err
 	}

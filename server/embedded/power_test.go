@@ -169,6 +169,9 @@ func (p *powerTest) start(disk *vfs.Mem, n int) (_ *state, err error) {
 	if err != nil || len(faults) > 0 {
 		return nil, fmt.Errorf("damage: %q, %w", faults, err)
 	}
+	if lost := r.home.Lost(); strings.Contains(lost, "was damaged after") {
+		return nil, errors.New(lost) // a transaction was written behind one that is not durable
+	}
 	s, err := r.look()
 	if err != nil {
 		return nil, err
