@@ -93,7 +93,7 @@ func TestFlippedBitOfTheLogIsTold(t *testing.T) {
 		bits = append(bits, at*8+rand.IntN(8))
 	}
 	frames := (len(log) - logHead) / (frameHead + 4096)
-	for range 60 {
+	for range 30 {
 		frame := logHead + rand.IntN(frames)*(frameHead+4096)
 		bits = append(bits, (frame+rand.IntN(frameHead))*8+rand.IntN(8), (frame+rand.IntN(frameHead+4096))*8+rand.IntN(8))
 	}
