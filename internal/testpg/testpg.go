@@ -43,6 +43,10 @@ type Cluster struct {
 // patience is how long a server may take to start or stop on a busy machine.
 const patience = 2 * time.Minute
 
+// port is part of the name of the socket only. It is said everywhere, because PGPORT
+// may be set.
+const port = "5432"
+
 // Start starts a server that ends with t. Without PostgreSQL the test is skipped,
 // or with CI=true in the environment fails.
 func Start(t testing.TB, o Options) *Cluster {
@@ -66,15 +70,21 @@ func Start(t testing.TB, o Options) *Cluster {
 	if c.Dir, err = os.MkdirTemp(parent, "testpg"); err != nil {
 		t.Fatal(err)
 	}
-	removed := false
+	if err := give(c.Dir, c.user); err != nil {
+		os.RemoveAll(c.Dir)
+		t.Fatal(err)
+	}
+	// First of all, so that nothing is left whenever the test is killed.
+	if err := c.watch(); err != nil {
+		os.RemoveAll(c.Dir)
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		if !removed {
-			os.RemoveAll(c.Dir)
+		c.guard.Close()
+		if err := <-c.ended; err != nil {
+			t.Errorf("testpg: end of the server: %v", err)
 		}
 	})
-	if err := give(c.Dir, c.user); err != nil {
-		t.Skip("not allowed here: ", err) // root of a container without privileges
-	}
 	args := []string{"-D", c.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"}
 	if o.NoSync {
 		args = append(args, "--no-sync")
@@ -88,17 +98,6 @@ func Start(t testing.TB, o Options) *Cluster {
 	if err := c.up(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.watch(); err != nil {
-		c.Stop()
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		c.guard.Close()
-		if err := <-c.ended; err != nil {
-			t.Errorf("testpg: end of the server: %v", err)
-		}
-		removed = true
-	})
 	return c
 }
 
@@ -156,7 +155,7 @@ func (c *Cluster) command(name string, args ...string) *exec.Cmd {
 
 func (c *Cluster) configure(o Options) error {
 	settings := map[string]string{
-		"listen_addresses": "''", "unix_socket_directories": "'" + c.Dir + "'", "max_connections": "100",
+		"listen_addresses": "''", "port": port, "unix_socket_directories": "'" + c.Dir + "'", "max_connections": "100",
 		"shared_buffers": "16MB", "log_timezone": "UTC", "timezone": "UTC",
 		"autovacuum_naptime": "10s", "max_wal_size": "256MB", "min_wal_size": "32MB",
 	}
@@ -232,7 +231,7 @@ func (c *Cluster) Restart() error { return c.up() }
 
 // URL is the connection string of a database.
 func (c *Cluster) URL(database string) string {
-	return fmt.Sprintf("host=%s user=postgres dbname=%s sslmode=disable", c.Dir, database)
+	return fmt.Sprintf("host=%s port=%s user=postgres dbname=%s sslmode=disable", c.Dir, port, database)
 }
 
 // Database makes a database and returns its connection string.

@@ -1,11 +1,16 @@
 package testpg_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -54,5 +59,49 @@ func TestServerLivesAsLongAsTheTest(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s is left: %v", dir, err)
+	}
+}
+
+// asVictim makes the test binary one that starts a server and is killed.
+const asVictim = "MAILKEEL_TESTPG_VICTIM"
+
+// A server ends with its test also if that is killed, whatever PG variables are set.
+func TestServerEndsWithAKilledTest(t *testing.T) {
+	if os.Getenv(asVictim) != "" {
+		c := testpg.Start(t, testpg.Options{NoSync: true})
+		c.Database(t)
+		fmt.Println("dir", c.Dir)
+		select {}
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestServerEndsWithAKilledTest$")
+	cmd.Env = append(os.Environ(), asVictim+"=1", "PGPORT=5999", "PGDATA=/nowhere", "PGDATABASE=nothing")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	dir, said := "", ""
+	for lines := bufio.NewScanner(out); dir == "" && lines.Scan(); said += lines.Text() + "\n" {
+		if d, ok := strings.CutPrefix(lines.Text(), "dir "); ok {
+			dir = d
+		}
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if dir == "" {
+		if strings.Contains(said, "not installed") || !strings.Contains(said, "FAIL") {
+			t.Skip("PostgreSQL is not installed")
+		}
+		t.Fatalf("no server: %s", said)
+	}
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is left", dir)
+		}
 	}
 }
