@@ -43,7 +43,7 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 func tlsConfig() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{certificate()}} }
 
 // TestDialogs plays testdata/*.txt. Users are ann and bob with the password secret,
-// and zoë with gehëim. The clock stands, so that UIDVALIDITY is 1767323045. A file
+// and zoë with gehëim; and those of the RFCs, see rfcUsers. The clock stands, so that UIDVALIDITY is 1767323045. A file
 // whose name begins with "tls" meets a server that wants TLS for logging in.
 //
 //	= put ann INBOX 120                 files a message of so many octets
@@ -61,6 +61,7 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 		Store:        &store.Store{Backend: new(memstore.Backend), Blobs: &memblob.Store{Clock: clock}, Clock: clock},
 		InsecureAuth: !strings.HasPrefix(file, "tls"),
 		Clock:        clock,
+		Auth:         rfcUsers{users()},
 	}
 	if !s.InsecureAuth {
 		s.TLS = tlsConfig()
@@ -117,6 +118,20 @@ func users() *static.Directory {
 		d.Accounts = append(d.Accounts, static.Account{Account: a, Password: password})
 	}
 	return d
+}
+
+// rfcUsers adds who occurs in the RFCs, whose names are no addresses: mrose with the
+// password secret (RFC 1939), and test with test (RFC 4616).
+type rfcUsers struct{ *static.Directory }
+
+func (r rfcUsers) Authenticate(ctx context.Context, a accounts.Attempt) (accounts.Login, error) {
+	switch (accounts.Attempt{Login: a.Login, Password: a.Password}) {
+	case accounts.Attempt{Login: "mrose", Password: "secret"}:
+		return accounts.Login{Account: "m1"}, nil
+	case accounts.Attempt{Login: "test", Password: "test"}:
+		return accounts.Login{Account: "t1"}, nil
+	}
+	return r.Directory.Authenticate(ctx, a)
 }
 
 var errDisk = errors.New("disk on fire")

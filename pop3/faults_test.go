@@ -220,3 +220,33 @@ func TestSeenIsACourtesy(t *testing.T) {
 		t.Errorf("%d unseen, %v", f.Unseen, err)
 	}
 }
+
+// The answer to QUIT waits until the deletion is done.
+func TestQuitWaits(t *testing.T) {
+	b, _, s, addr := faults(t)
+	put(t, s.Store, "a1", "INBOX", "x\r\n")
+	entered, release := make(chan struct{}), make(chan struct{})
+	wait := func() error {
+		entered <- struct{}{}
+		<-release
+		return nil
+	}
+	p := dial(t, addr)
+	p.login("ann")
+	p.ok("DELE 1")
+	b.update.Store(&wait)
+	p.send("QUIT")
+	<-entered
+	b.update.Store(nil)
+	answered := make(chan string, 1)
+	go func() { l, _ := p.br.ReadString('\n'); answered <- l }()
+	select {
+	case l := <-answered:
+		t.Errorf("%q before the deletion", l)
+	default:
+	}
+	close(release)
+	if l := <-answered; l != "+OK Bye\r\n" {
+		t.Errorf("%q", l)
+	}
+}
