@@ -83,8 +83,10 @@ type Checker interface {
 // given.
 //
 // The Store may be in use meanwhile: rows are compared in one snapshot, and what
-// looks wrong is looked at again before it is told. Memory does not grow with the
-// mail, but for some dozens of bytes for each message that is damaged.
+// looks wrong is looked at again before it is told. A repair counts a mailbox while
+// others wait only if it changes each time that it was counted without. Memory does
+// not grow with the mail, but for some dozens of bytes for each message that is
+// damaged.
 func (s *Store) Check(ctx context.Context, o CheckOptions, accounts ...AccountID) (Checked, error) {
 	c := &checking{s: s, o: o}
 	err := c.run(ctx, accounts)

@@ -196,7 +196,8 @@ func (k *checker) routes(ctx context.Context) error {
 				return err
 			}
 			for route := range wrong {
-				err := t.Exec(`UPDATE item SET next = CASE WHEN due > until THEN due ELSE until END WHERE route = ? AND held = 0`, route)
+				err := t.Exec(`UPDATE item SET next = CASE WHEN due > until THEN due ELSE until END
+					WHERE route = ? AND held = 0 AND next <> CASE WHEN due > until THEN due ELSE until END`, route)
 				if err != nil {
 					return err
 				}

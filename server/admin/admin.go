@@ -38,8 +38,9 @@ type Admin struct {
 	// repairs.
 	Reindex func(context.Context) error
 	// Files, if set, looks for damage to what Blobs are kept in: what is known of it,
-	// or with deep all that there is, and with repair puts right what it can.
-	Files func(ctx context.Context, deep, repair bool) ([]blob.Fault, error)
+	// or with deep all that there is, and with repair puts right what it can. It tells
+	// progress how many bytes it has read.
+	Files func(ctx context.Context, deep, repair bool, progress func(read int64)) ([]blob.Fault, error)
 	// Restore says how to come back from damage that Reindex does not repair.
 	Restore string
 	// Hint, if set, says what to do about an error of the parts, or nothing.

@@ -324,6 +324,22 @@ func TestQueue(t *testing.T) {
 	r.expect("queue list", 0, "nothing is queued")
 }
 
+func TestCheckTellsHowFarItIs(t *testing.T) {
+	r := newRig(t)
+	r.expect("domain add x.test", 0)
+	r.Admin.Files = func(ctx context.Context, deep, repair bool, progress func(int64)) ([]blob.Fault, error) {
+		for i := range int64(3) {
+			r.clock.Advance(6 * time.Second)
+			progress((i + 1) * 5 << 20)
+		}
+		return nil, ctx.Err()
+	}
+	out := r.expect("check -deep", 0, "... 15.0M of contents read", "everything is as it should be")
+	if n := strings.Count(out, "of contents read"); n != 3 {
+		t.Errorf("told %d times: %s", n, out)
+	}
+}
+
 func TestCheckFindsDamage(t *testing.T) {
 	r := newRig(t)
 	r.expect("domain add x.test", 0)

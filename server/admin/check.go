@@ -50,10 +50,14 @@ var words = map[string]string{
 
 // A Progress is a row that comes now and then while check runs.
 type Progress struct {
-	At struct {
-		Blobs    int `json:"blobs,omitempty"` // read, with Deep
-		Messages int `json:"messages,omitempty"`
-	} `json:"progress"`
+	At At `json:"progress"`
+}
+
+// At says how far a check is. All is zero while it counts.
+type At struct {
+	Bytes    int64 `json:"bytes,omitempty"` // of files that hold contents, read with -deep
+	Blobs    int   `json:"blobs,omitempty"` // likewise, where there are no such files
+	Messages int   `json:"messages,omitempty"`
 }
 
 // A Summary is the last row of check.
@@ -218,7 +222,7 @@ func (c *checking) contents(ctx context.Context) error {
 			return err
 		}
 		n++
-		if err := c.news(n, 0); err != nil {
+		if err := c.news(func(at *At) { at.Blobs = n }); err != nil {
 			return err
 		}
 	}
@@ -253,14 +257,14 @@ func (c *checking) content(ctx context.Context, info blob.Info) error {
 func (c *checking) isBad(ref blob.Ref) string { return c.bad[ref] }
 
 // news tells how far it is, now and then.
-func (c *checking) news(blobs, messages int) error {
+func (c *checking) news(set func(*At)) error {
 	now := c.now()
 	if now.Sub(c.told) < progressEvery {
 		return nil
 	}
 	c.told = now
 	var p Progress
-	p.At.Blobs, p.At.Messages = blobs, messages
+	set(&p.At)
 	return c.emit(p)
 }
 
@@ -303,8 +307,10 @@ func (c *checking) store(ctx context.Context) error {
 			}
 			return "account " + string(id)
 		},
-		Found:    func(f store.Finding) error { return c.found(f.State, f.Where, f.Text, f.Done) },
-		Progress: func(d store.Checked) { newsErr = errors.Join(newsErr, c.news(0, d.Messages)) },
+		Found: func(f store.Finding) error { return c.found(f.State, f.Where, f.Text, f.Done) },
+		Progress: func(d store.Checked) {
+			newsErr = errors.Join(newsErr, c.news(func(at *At) { at.Messages = d.Messages }))
+		},
 	}, known...)
 	if err := errors.Join(err, newsErr); err != nil {
 		return err

@@ -12,7 +12,20 @@ import (
 // files asks those who keep the contents, who know more of their files than the
 // contents of them.
 func (c *checking) files(ctx context.Context) error {
-	faults, err := c.Files(ctx, c.args.Deep, c.args.Repair)
+	var lost error // the way to who asked
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	faults, err := c.Files(ctx, c.args.Deep, c.args.Repair, func(read int64) {
+		if lost == nil {
+			lost = c.news(func(at *At) { at.Bytes = read })
+		}
+		if lost != nil {
+			cancel()
+		}
+	})
+	if lost != nil {
+		return lost
+	}
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ const (
   expires?, attempts, last?, submitter?, client?, blob?, header? (show),
   done? ("held", "released", "retried", "dropped")`
 	checkJSON = `state, what, where, text, done? ("repaired", "parked", "known") for each problem; now and then
-  progress (blobs, messages); and at the end one with accounts, mailboxes, messages, objects,
+  progress (bytes?, blobs?, messages?); and at the end one with accounts, mailboxes, messages, objects,
   items, blobs, orphans, orphan_bytes, swept?, problems, repaired?, newly_parked?, parked?,
   unsealed?, sealed?
 The exit code of check is 0 if all is well, or was parked before; 1 if it found something,

@@ -203,7 +203,7 @@ func showCheck(w io.Writer) shower {
 	return says{w, func(raw json.RawMessage) (string, error) {
 		var r struct {
 			Finding
-			Progress *struct{ Blobs, Messages int } `json:"progress"`
+			Progress *At `json:"progress"`
 			Summary
 		}
 		if err := json.Unmarshal(raw, &r); err != nil {
@@ -218,6 +218,10 @@ func showCheck(w io.Writer) shower {
 			return s, nil
 		case r.Progress != nil && r.Progress.Blobs > 0:
 			return fmt.Sprintf("... %d blobs read", r.Progress.Blobs), nil
+		case r.Progress != nil && r.Progress.Bytes > 0:
+			return fmt.Sprintf("... %s of contents read", FormatSize(r.Progress.Bytes)), nil
+		case r.Progress != nil && r.Progress.Messages == 0:
+			return "... counting", nil
 		case r.Progress != nil:
 			return fmt.Sprintf("... %d messages looked at", r.Progress.Messages), nil
 		case r.Problems == 0:

@@ -491,6 +491,19 @@ func TestCheckNamesAndRepairs(t *testing.T) {
 	}
 }
 
+// TestFilesTellHowMuchTheyRead does so after each pack and content.
+func TestFilesTellHowMuchTheyRead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	furnish(t, dir)
+	h := mustOpen(t, dir)
+	defer h.close()
+	var told []int64
+	faults, err := h.home.Files(t.Context(), true, false, func(read int64) { told = append(told, read) })
+	if err != nil || len(faults) > 0 || len(told) < 2 || !slices.IsSorted(told) || told[0] == 0 {
+		t.Errorf("%v, %v, told of %d", faults, err, told)
+	}
+}
+
 // TestCheckKeepsAStrayWithoutContent loses both the mailbox and the content of a message.
 func TestCheckKeepsAStrayWithoutContent(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")

@@ -43,16 +43,14 @@ func (h *Home) Lost() string {
 // about some of what Damage finds.
 func (h *Home) Reindex(ctx context.Context) error { return h.explain(h.db.Reindex(ctx)) }
 
-// Files looks for damage in packs: what is known, or with deep all that there is.
-func (h *Home) Files(ctx context.Context, deep, repair bool) (faults []blob.Fault, err error) {
+// Files looks for damage in packs: what is known, or with deep all that there is; then
+// progress, if set, is told how many bytes were read.
+func (h *Home) Files(ctx context.Context, deep, repair bool, progress func(read int64)) (faults []blob.Fault, err error) {
 	var left, repaired []packblob.Damage
-	switch {
-	case !deep:
+	if deep {
+		left, repaired, err = h.Blobs.Examine(ctx, repair, progress)
+	} else {
 		left = h.Blobs.Damaged()
-	case repair:
-		left, repaired, err = h.Blobs.Repair(ctx)
-	default:
-		left, err = h.Blobs.CheckAll(ctx)
 	}
 	for _, d := range left {
 		f := blob.Fault{Text: d.String()}

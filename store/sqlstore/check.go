@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
@@ -194,66 +195,90 @@ func (k *checker) numbers(ctx context.Context, query string) (all []int64, err e
 	}
 }
 
+// maxSuspects bounds the cold rows for which tombstones are looked for at a time.
+const maxSuspects = 200_000
+
 // coldRows looks for cold rows that no message has.
 func (k *checker) coldRows(ctx context.Context) error {
-	for at := int64(-1 << 62); ; {
-		var orphans []int64
-		last, err := at, error(nil)
-		err = k.b.db.View(ctx, func(c sqldb.Conn) (err error) {
-			orphans, last, err = orphanCold(c, at)
-			return err
-		})
-		if err == nil && k.repair && len(orphans) > 0 {
-			err = k.update(ctx, func(t *tx) error {
-				again, _, err := orphanCold(t.c, at)
-				if err != nil {
-					return err
+	var suspects []int64 // have no live message; in order
+	for at, n := int64(-1<<62), checkRows; n == checkRows; {
+		kept, last := len(suspects), at
+		err := k.b.db.View(ctx, func(c sqldb.Conn) error {
+			suspects, n, last = suspects[:kept], 0, at
+			return c.Query(`SELECT id, CASE WHEN `+liveCold+` THEN 1 ELSE 0 END FROM cold
+				WHERE id > ? ORDER BY id LIMIT `+strconv.Itoa(checkRows), func(r sqldb.Row) error {
+				n++
+				if last = r.Int(0); r.Int(1) == 0 {
+					suspects = append(suspects, last)
 				}
-				orphans = again
-				return sqldb.In(again, func(id int64) any { return id }, func(places string, args []any) error {
-					return t.c.Exec(`DELETE FROM cold WHERE id IN `+places, args...)
-				})
-			})
-		}
+				return nil
+			}, at)
+		})
 		if err != nil {
 			return err
 		}
-		for _, id := range orphans {
-			if err := k.say(true, "S23", fmt.Sprintf("message %d", id), "a cold row has no message"); err != nil {
+		if at = last; n < checkRows || len(suspects) >= maxSuspects {
+			if err := k.orphanCold(ctx, suspects); err != nil {
 				return err
 			}
+			suspects = suspects[:0]
 		}
-		if last == at {
-			return nil
-		}
-		at = last
 	}
+	return nil
 }
 
-// orphanCold returns which of the cold rows that follow after an ID have no message,
-// and the last that was looked at.
-func orphanCold(c sqldb.Conn, after int64) (orphans []int64, last int64, err error) {
-	last = after
-	free := map[int64]bool{}
-	err = c.Query(`SELECT id, CASE WHEN EXISTS (SELECT 1 FROM message WHERE message.id = cold.id AND message.dead = 0) THEN 1 ELSE 0 END FROM cold
-		WHERE id > ? ORDER BY id LIMIT `+strconv.Itoa(checkRows), func(r sqldb.Row) error {
-		if last = r.Int(0); r.Int(1) == 0 {
-			free[last] = true
+// liveCold says of a cold row that its message is live.
+const liveCold = `EXISTS (SELECT 1 FROM message WHERE message.id = cold.id AND message.dead = 0)`
+
+// orphanCold tells of those cold rows that have no tombstone either. Nothing gives a
+// row to an ID that has none, so what is an orphan stays one.
+func (k *checker) orphanCold(ctx context.Context, suspects []int64) error {
+	if len(suspects) == 0 {
+		return nil
+	}
+	var orphans []int64
+	err := k.b.db.View(ctx, func(c sqldb.Conn) error {
+		// Tombstones have no index by ID, so they are all read.
+		buried := make([]bool, len(suspects))
+		err := c.Query(`SELECT id FROM message WHERE dead <> 0`, func(r sqldb.Row) error {
+			if i, ok := slices.BinarySearch(suspects, r.Int(0)); ok {
+				buried[i] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	}, after)
-	if err != nil || len(free) == 0 {
-		return nil, last, err
-	}
-	// Tombstones have no index by ID, so they are all read.
-	err = c.Query(`SELECT id FROM message WHERE dead <> 0`, func(r sqldb.Row) error {
-		delete(free, r.Int(0))
-		return nil
+		var left []int64
+		for i, id := range suspects {
+			if !buried[i] {
+				left = append(left, id)
+			}
+		}
+		orphans = nil // those that were not forgotten since they were seen
+		return sqldb.In(left, func(id int64) any { return id }, func(places string, args []any) error {
+			return c.Query(`SELECT id FROM cold WHERE id IN `+places+` AND NOT `+liveCold, func(r sqldb.Row) error {
+				orphans = append(orphans, r.Int(0))
+				return nil
+			}, args...)
+		})
 	})
-	for id := range free {
-		orphans = append(orphans, id)
+	if err == nil && k.repair && len(orphans) > 0 {
+		err = k.update(ctx, func(t *tx) error {
+			return sqldb.In(orphans, func(id int64) any { return id }, func(places string, args []any) error {
+				return t.c.Exec(`DELETE FROM cold WHERE id IN `+places+` AND NOT `+liveCold, args...)
+			})
+		})
 	}
-	return orphans, last, err
+	if err != nil {
+		return err
+	}
+	for _, id := range orphans {
+		if err := k.say(true, "S23", fmt.Sprintf("message %d", id), "a cold row has no message"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // placed compares what was noted of deliveries with the mailboxes they went to.

@@ -51,17 +51,25 @@ func (s *Store) Check(ctx context.Context, ref blob.Ref) error {
 // name; and the names in the folder. It returns all that is not as it was written,
 // found now or before. The Store can be used meanwhile.
 func (s *Store) CheckAll(ctx context.Context) ([]Damage, error) {
-	list, _, err := s.checkAll(ctx, false)
+	list, _, err := s.Examine(ctx, false, nil)
 	return list, err
 }
 
 // Repair is CheckAll, and makes index files that are wrong again. It returns what is
 // left and what was repaired.
 func (s *Store) Repair(ctx context.Context) (left, repaired []Damage, err error) {
-	return s.checkAll(ctx, true)
+	return s.Examine(ctx, true, nil)
 }
 
-func (s *Store) checkAll(ctx context.Context, repair bool) (left, repaired []Damage, err error) {
+// Examine is CheckAll, or Repair, and tells how many bytes it has read, after each
+// segment and blob, if somebody wants to know. Blobs are read twice.
+func (s *Store) Examine(ctx context.Context, repair bool, progress func(read int64)) (left, repaired []Damage, err error) {
+	read := int64(0)
+	count := func(n int64) {
+		if read += n; progress != nil {
+			progress(read)
+		}
+	}
 	if err := s.upkeep(ctx, true); err != nil { // complete what can be, so that it has an index
 		s.log.Warn("packblob: upkeep failed and is tried again later", "err", err)
 	}
@@ -73,6 +81,7 @@ func (s *Store) checkAll(ctx context.Context, repair bool) (left, repaired []Dam
 		if err != nil {
 			return nil, nil, fmt.Errorf("packblob: %w", err)
 		}
+		count(s.written(id))
 		for _, d := range found {
 			if d.State == WrongIndex && repair && s.repairIndex(id) == nil {
 				repaired = append(repaired, d)
@@ -88,6 +97,7 @@ func (s *Store) checkAll(ctx context.Context, repair bool) (left, repaired []Dam
 		if err := s.Check(ctx, info.Ref); err != nil && !errors.Is(err, blob.ErrNotFound) && !errors.Is(err, blob.ErrUnreadable) {
 			return nil, nil, err
 		}
+		count(info.Size)
 	}
 	strays, err := s.strays()
 	if err != nil {
@@ -96,6 +106,16 @@ func (s *Store) checkAll(ctx context.Context, repair bool) (left, repaired []Dam
 	left = slices.Concat(s.Damaged(), left, strays)
 	sortDamage(left)
 	return left, repaired, ctx.Err()
+}
+
+// written is how many bytes a segment has.
+func (s *Store) written(id uint32) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.segs[id]; g != nil {
+		return g.end
+	}
+	return 0
 }
 
 // Stats are numbers to show.
