@@ -25,6 +25,43 @@
 //
 // Contents are kept where all processes see them: with fileblob in a folder that
 // they share, on one machine or over NFS 4, with the same clock within minutes.
+//
+// # The role and its password
+//
+// The role of the connection string owns the tables: it may connect, and may create
+// in the schema, and needs nothing else.
+//
+//	CREATE ROLE mail LOGIN PASSWORD '...';
+//	CREATE DATABASE mail OWNER mail TEMPLATE template0 ENCODING 'UTF8';
+//
+// Without sslmode in the string a connection is in TLS where the server offers it, and
+// nobody checks with whom: say sslmode=verify-full and sslrootcert=... for a server on
+// another machine. A password stands in no error and no log; but the arguments of a
+// command are seen by all users of a machine, so leave it out of the string there,
+// and keep it in PGPASSFILE (~/.pgpass) or PGPASSWORD.
+//
+// With several hosts in the string, of which one is the primary, add
+// target_session_attrs=read-write. A node leaves a server that has become a standby,
+// and asks for a primary again; until there is one, doors answer with 4xx and NO.
+//
+// # A new version
+//
+// The first process of a new version changes the tables, in one transaction. An
+// older version does not start on them any more; processes of it that run may go on
+// only where the release notes say so. Stop them first if in doubt: senders come again.
+//
+// # Backup
+//
+// Copy the folder of contents, then dump the database, then copy the folder again
+// without deleting from the copy, all three within server.Config.SweepGrace (6 hours
+// unless set otherwise): what a row of the dump names is then in the copy.
+//
+//	rsync -a /srv/mail/blobs/ backup/blobs/
+//	pg_dump -Fc mail > backup/mail.dump
+//	rsync -a /srv/mail/blobs/ backup/blobs/
+//
+// Stop all nodes before a dump is restored, or the database is taken back to an
+// earlier time: they hold numbers that were given since.
 package cluster
 
 import (

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 
@@ -12,10 +13,13 @@ import (
 	"github.com/mailkeel/mailkeel/store/blob/memblob"
 )
 
-// Nodes that start at the same moment on an empty database make its tables once.
+// Nodes that start at the same moment on an empty database make its tables once. Their
+// role owns the database, as the package documentation says, and may do nothing else.
 func TestNodesStartAtOnce(t *testing.T) {
 	pg := testpg.Start(t, testpg.Options{NoSync: true})
-	conn := pg.Database(t)
+	pg.Exec(t, "postgres", "CREATE ROLE mail LOGIN")
+	pg.Exec(t, "postgres", "CREATE DATABASE mail OWNER mail TEMPLATE template0 ENCODING 'UTF8'")
+	conn := strings.Replace(pg.URL("mail"), "user=postgres", "user=mail", 1)
 	ctx := context.Background()
 	nodes := make([]*cluster.Node, 4)
 	var wg sync.WaitGroup

@@ -132,3 +132,30 @@ func TestSharedOpenLeavesOthersAlone(t *testing.T) {
 		t.Errorf("%d temporary files are left after a day", len(es))
 	}
 }
+
+// Another process takes an empty folder away again when its sync of the folder above
+// failed. What is written there then fails once, and not for ever.
+func TestSharedFolderComesBack(t *testing.T) {
+	dir, c := t.TempDir(), &testclock.Clock{}
+	a := open(t, dir, fileblob.Options{Clock: c, Shared: true})
+	ref := keep(t, a, "text")
+	if n, err := a.DeleteOlder(t.Context(), c.Now().Add(time.Hour), ref); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if err := os.Remove(filepath.Join(dir, string(ref)[len("sha256-"):][:2])); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w, err := a.Create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte("text")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = w.Commit(); err == nil {
+			return
+		}
+	}
+	t.Error("nothing can be written any more")
+}

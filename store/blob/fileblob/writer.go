@@ -133,6 +133,9 @@ func (w *writer) write(p place, young time.Time) error {
 		return err
 	}
 	if err := w.s.fs.Rename(t.path, p.path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			p.shard.made = false // another process took the folder away, see makeDir
+		}
 		return err
 	}
 	t.path = ""
