@@ -107,8 +107,9 @@ func (c *Committer) Do(ctx context.Context, fn func() error) error {
 // functions have run, so that what several wait for may share a sync too; and while
 // the batch before is committed, so that the two syncs take the time of one. If it
 // fails or panics, fn has failed, and the others do not notice: they are run again
-// without it. wait is called in any goroutine, more than once, also if fn fails or DoAfter
-// has returned, and says the same each time; nil means that there is nothing to wait for.
+// without it. wait is called in any goroutine, more than once, perhaps in two at a time, also
+// if fn fails or DoAfter has returned, and says the same each time; nil means that there is
+// nothing to wait for.
 func (c *Committer) DoAfter(ctx context.Context, wait, fn func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -126,6 +127,7 @@ func (c *Committer) DoAfter(ctx context.Context, wait, fn func() error) error {
 	case <-b.done:
 	case <-ctx.Done():
 		if j.state.CompareAndSwap(waiting, gone) {
+			c.dequeue(1)
 			return ctx.Err()
 		}
 		<-b.done
@@ -163,6 +165,12 @@ func (c *Committer) Waiting() int {
 	return c.queued
 }
 
+func (c *Committer) dequeue(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queued -= n
+}
+
 // lead runs b, unless another did just before us. The caller has the turn.
 func (c *Committer) lead(b *batch) {
 	defer func() { <-c.turn }()
@@ -175,7 +183,6 @@ func (c *Committer) lead(b *batch) {
 	if c.open == b {
 		c.open = &batch{done: make(chan struct{})}
 	}
-	c.queued -= len(b.jobs)
 	c.mu.Unlock()
 	jobs := make([]*job, 0, len(b.jobs))
 	for _, j := range b.jobs {
@@ -183,6 +190,7 @@ func (c *Committer) lead(b *batch) {
 			jobs = append(jobs, j)
 		}
 	}
+	c.dequeue(len(jobs))
 	// Those of this batch are woken before the turn is given on, so that it
 	// goes to one who still has something to do.
 	defer close(b.done)
@@ -282,7 +290,7 @@ func (c *Committer) waitAhead() {
 	c.mu.Lock()
 	jobs := slices.Clone(c.open.jobs)
 	c.mu.Unlock()
-	jobs = slices.DeleteFunc(jobs, func(j *job) bool { return j.ahead == nil })
+	jobs = slices.DeleteFunc(jobs, func(j *job) bool { return j.ahead == nil || j.state.Load() == gone })
 	if len(jobs) == 0 {
 		return
 	}

@@ -107,9 +107,9 @@ type Awaiting interface {
 	DB
 	// UpdateAfter is Update, but commits only after wait returned nil; if it
 	// returns an error so does UpdateAfter, and nothing changed. wait says the
-	// same each time: it is called in any goroutine, more than once, also if fn
-	// fails, and perhaps a little after UpdateAfter has returned. A nil wait is
-	// none.
+	// same each time: it is called in any goroutine, more than once, perhaps in two
+	// at a time, also if fn fails, and perhaps a little after UpdateAfter has
+	// returned. A nil wait is none.
 	UpdateAfter(ctx context.Context, wait func() error, fn func(Conn) error) error
 }
 
