@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -31,6 +32,10 @@ type stmt struct {
 }
 
 func openConn(path string, o *Options, pragmas ...string) (*conn, error) {
+	// To SQLite some paths begin like the host of a URI, or are no file (":memory:").
+	if path = filepath.Clean(path); !filepath.IsAbs(path) {
+		path = "." + string(filepath.Separator) + path
+	}
 	flags, layer := zs.OpenReadWrite, o.VFS
 	if layer == "" {
 		var err error

@@ -56,10 +56,14 @@ func register() error {
 	if err != nil {
 		return fmt.Errorf("sqldb: %w", err)
 	}
-	base := lib.Xsqlite3_vfs_find(tls, 0)
+	unixName, err := libc.CString("unix") // whatever the default is: its files are TunixFiles
+	if err != nil {
+		return fmt.Errorf("sqldb: %w", err)
+	}
+	base := lib.Xsqlite3_vfs_find(tls, unixName)
 	own := libc.Xcalloc(tls, 1, libc.Tsize_t(unsafe.Sizeof(lib.Tsqlite3_vfs{})))
 	if base == 0 || own == 0 {
-		return errors.New("sqldb: out of memory")
+		return errors.New("sqldb: no unix layer, or no memory")
 	}
 	v := at[lib.Tsqlite3_vfs](own)
 	*v = *at[lib.Tsqlite3_vfs](base)
