@@ -35,7 +35,7 @@ func FuzzIndex(f *testing.F) {
 	f.Add(append((&chunk{from: blockSize, to: blockSize}).encode(nil), "MKINDEX2"...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for off := int64(0); ; {
-			c, notes, ok, err := readChunk(bytes.NewReader(b), off)
+			c, notes, ok, err := readChunk(bytes.NewReader(b), off, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

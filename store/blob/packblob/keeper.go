@@ -169,8 +169,10 @@ func (s *Store) eachNote(g *segment, fn func(note) error) error {
 		return err
 	}
 	defer f.Close()
+	var buf []byte
 	for off, sealed := int64(0), false; !sealed; {
-		c, notes, ok, err := readChunk(f, off)
+		c, notes, ok, err := readChunk(f, off, buf)
+		buf = notes
 		if err != nil && !unreadable(err) {
 			return err
 		}

@@ -184,7 +184,7 @@ func (s *Store) loadNotes(g *segment, heap *sorted) (sealed, wrong bool, err err
 	defer f.Close()
 	off := int64(0)
 	for !sealed {
-		c, notes, ok, err := readChunk(f, off)
+		c, notes, ok, err := readChunk(f, off, heap.buf)
 		if unreadable(err) {
 			wrong = true
 			break
@@ -202,6 +202,7 @@ func (s *Store) loadNotes(g *segment, heap *sorted) (sealed, wrong bool, err err
 			break
 		}
 		g.tag, g.book.tag = c.tag, c.tag
+		heap.buf = notes
 		for ; len(notes) > 0; notes = notes[noteSize:] {
 			heap.add(g.id, notes[:noteSize])
 		}
@@ -225,6 +226,7 @@ const maxSorted = 1 << 20
 type sorted struct {
 	parts [256][]byte // the number of a segment and a note, each
 	n     int
+	buf   []byte // for a chunk
 }
 
 // newSorted has room for n notes, if they are many.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/mailkeel/mailkeel/internal/vfs"
 )
@@ -88,9 +89,9 @@ func decodeChunk(b []byte) (c chunk, ok bool) {
 	return c, c.from >= blockSize && c.to >= c.from && c.to <= 1<<34 && c.count <= chunkNotes
 }
 
-// readChunk reads the chunk at an offset and the bytes of its notes. It returns
-// false if there is no good one, and an error only of reading.
-func readChunk(f io.ReaderAt, off int64) (c chunk, notes []byte, ok bool, err error) {
+// readChunk reads the chunk at an offset and the bytes of its notes, into buf if they
+// fit. It returns false if there is no good one, and an error only of reading.
+func readChunk(f io.ReaderAt, off int64, buf []byte) (c chunk, notes []byte, ok bool, err error) {
 	var head [chunkHead]byte
 	if err := readFull(f, head[:], off); err != nil {
 		return c, nil, false, eofIsNil(err)
@@ -98,7 +99,7 @@ func readChunk(f io.ReaderAt, off int64) (c chunk, notes []byte, ok bool, err er
 	if c, ok = decodeChunk(head[:]); !ok {
 		return c, nil, false, nil
 	}
-	notes = make([]byte, c.count*noteSize)
+	notes = slices.Grow(buf[:0], c.count*noteSize)[:c.count*noteSize]
 	if err := readFull(f, notes, off+chunkHead); err != nil {
 		return c, nil, false, eofIsNil(err)
 	}
