@@ -221,6 +221,19 @@ func TestSeenIsACourtesy(t *testing.T) {
 	}
 }
 
+func TestKeepUnseen(t *testing.T) {
+	s := &Server{InsecureAuth: true, Auth: anyone{}, Store: newStore(), KeepUnseen: true}
+	put(t, s.Store, "a1", "INBOX", "x\r\n")
+	p := dial(t, start(t, s))
+	p.login("ann")
+	p.ok("RETR 1")
+	p.lines()
+	p.ok("QUIT")
+	if f, err := s.Store.As("a1").Folder(t.Context(), "INBOX"); err != nil || f.Unseen != 1 {
+		t.Errorf("%d unseen, %v", f.Unseen, err)
+	}
+}
+
 // The answer to QUIT waits until the deletion is done.
 func TestQuitWaits(t *testing.T) {
 	b, _, s, addr := faults(t)

@@ -57,7 +57,7 @@ func (d *maildrop) still(i int) string {
 // flagSeen makes what was sent \Seen, at the end of the session, however that came
 // about. It is a courtesy to IMAP: where it fails, nothing is lost.
 func (c *conn) flagSeen() {
-	if c.srv.KeepUnseen {
+	if c.srv.KeepUnseen || c.ctx.Err() != nil { // Close was called
 		return
 	}
 	gone := c.drop.gone
