@@ -391,7 +391,7 @@ func refile(size int64) func(*work, *workBox, *foundMessage) error {
 func fileAgain(w *work, b *workBox, m *foundMessage, size int64) error {
 	n := Message{Flags: m.Flags, Received: m.Received, Blob: m.Blob, Size: size}
 	var cold Cold // without contents, it is parsed when somebody asks
-	if m.cold != nil && m.cold.Sum != 0 && m.cold.Check(&m.Message) == nil {
+	if m.cold != nil && m.cold.Check(&m.Message) == nil && (m.cold.Sum != 0 || m.Size == int64(len(m.cold.Prefix))+size) {
 		cold, n.Size, n.Thread = *m.cold, m.Size, m.Thread
 	}
 	f := filing{w: w, dst: b}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -154,7 +155,8 @@ func (a *Access) copies(w *work, src, dst *workBox, r Rights, ms []Message, limi
 	return done, nil
 }
 
-// coldOf reads the cold rows of messages.
+// coldOf reads the cold rows of messages. ErrDamaged if one is lost or wrong: with a
+// new message it would get a checksum that is right.
 func coldOf(tx Tx, owner AccountID, ms []Message) (map[MessageID]Cold, error) {
 	ids := make([]MessageID, len(ms))
 	for i, m := range ms {
@@ -166,6 +168,15 @@ func coldOf(tx Tx, owner AccountID, ms []Message) (map[MessageID]Cold, error) {
 			return nil, err
 		}
 		cold[c.ID] = c
+	}
+	for i := range ms {
+		c, ok := cold[ms[i].ID]
+		if !ok {
+			return nil, fmt.Errorf("%w: message %d has no cold row", ErrDamaged, ms[i].ID)
+		}
+		if err := c.Check(&ms[i]); err != nil {
+			return nil, err
+		}
 	}
 	return cold, nil
 }

@@ -57,14 +57,12 @@ func (a *Access) Restore(ctx context.Context, id MailboxID, uids ...UID) ([]Plac
 		}
 		f := filing{w: w, dst: dst, limit: limit}
 		for i, m := range ms {
-			var c Cold
-			for c, err = range w.Cold(m.Account, m.ID) {
-				if err != nil {
-					return err
-				}
+			cold, err := coldOf(w, m.Account, ms[i:i+1])
+			if err != nil {
+				return err
 			}
 			n := Message{Thread: m.Thread, Flags: withoutDeleted(m.Flags), Received: m.Received, Blob: m.Blob, Size: m.Size}
-			if _, err := f.add(n, c, nil); err != nil {
+			if _, err := f.add(n, cold[m.ID], nil); err != nil {
 				return err
 			}
 			ms[i].KeepUntil, ms[i].ModSeq = time.Time{}, w.seq(dst)

@@ -491,6 +491,40 @@ func TestCheckNamesAndRepairs(t *testing.T) {
 	}
 }
 
+// TestDamageIsNotCopied: a copy of damaged rows would be one with a right checksum.
+func TestDamageIsNotCopied(t *testing.T) {
+	template := t.TempDir()
+	os.Chmod(template, 0o700)
+	ann, _ := furnish(t, template)
+	for _, damage := range []string{
+		`UPDATE cold SET prefix = X'00' || substr(prefix, 2) WHERE id IN (SELECT id FROM message WHERE box = ` + annInbox + ` AND uid IN (2, 4))`,
+		`DELETE FROM cold WHERE id IN (SELECT id FROM message WHERE box = ` + annInbox + ` AND uid IN (2, 4))`,
+	} {
+		h := &house{TB: t, dir: copyDir(t, template)}
+		h.sql(damage)
+		h = mustOpen(t, h.dir)
+		as := h.admin.Store.As(ann)
+		folders, err := as.Folders(t.Context())
+		h.must(err)
+		for _, f := range folders {
+			if f.Name != "INBOX" {
+				continue
+			}
+			before := h.dump()
+			if _, err := as.Copy(t.Context(), f.ID, f.ID, 1, 2); !errors.Is(err, store.ErrDamaged) {
+				t.Errorf("%s: copied: %v", damage, err)
+			}
+			if _, err := as.Restore(t.Context(), f.ID, 4); !errors.Is(err, store.ErrDamaged) {
+				t.Errorf("%s: restored: %v", damage, err)
+			}
+			if after := h.dump(); !maps.Equal(after, before) {
+				t.Errorf("%s: there is %q, and was %q", damage, after, before)
+			}
+		}
+		h.close()
+	}
+}
+
 // TestFilesTellHowMuchTheyRead does so after each pack and content.
 func TestFilesTellHowMuchTheyRead(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
