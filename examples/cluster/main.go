@@ -28,7 +28,7 @@ func main() {
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "cluster:", err)
+			fmt.Fprintln(os.Stderr, err)
 		}
 		os.Exit(1)
 	}
@@ -47,6 +47,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	account := flags.String("account", "", "`address:password` of an account to make, if it is not there")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *db == "" {
+		return errors.New("-db says which database, such as postgres:///mail; the README beside main.go says how to make one")
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 
@@ -87,11 +90,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 // create makes an account and its domain.
 func create(ctx context.Context, node *cluster.Node, account string) error {
-	address, password, ok := strings.Cut(account, ":")
-	if !ok {
+	if account == "" {
 		return nil
 	}
-	_, domain, _ := strings.Cut(address, "@")
+	address, password, ok := strings.Cut(account, ":")
+	_, domain, isAddress := strings.Cut(address, "@")
+	if !ok || !isAddress {
+		return errors.New("-account is address:password, such as ann@example.org:secret")
+	}
 	if err := node.Accounts.PutDomain(ctx, accounts.Domain{Name: domain}); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func hint(err error) string {
 	case errors.Is(err, embedded.ErrNoHome):
 		return "-dir says where it is; the first start of the server makes it"
 	case errors.Is(err, embedded.ErrVersion):
-		return "the program that wrote it can read it; if that was this one, the file VERSION in it is damaged: correct the number"
+		return "the program that wrote it can read it; if that was this one, the file VERSION in it is damaged: it should say 2"
 	case errors.Is(err, embedded.ErrForeign):
 		return "choose a new directory with -dir, or chmod 700 that one if it is for mail"
 	case errors.Is(err, accounts.ErrWeakPassword):

@@ -31,9 +31,20 @@ func openBlobs(ctx context.Context, dir string, o Options) (s *packblob.Store, e
 	if err != nil {
 		return nil, err
 	}
+	old := filepath.Join(dir, filesDir)
+	_, err = o.fs.Stat(old)
+	left := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	packs := filepath.Join(dir, packsDir)
+	if _, err := o.fs.Stat(packs); found == version && !left && errors.Is(err, fs.ErrNotExist) {
+		// Empty packs beside the rows would hide a mistake, and be in the way of the old ones.
+		return nil, &DamageError{dir, packsDir, errors.New("it is not there, and holds all contents")}
+	}
 	o.packs.FS, o.packs.Clock, o.packs.Logger = o.fs, o.Clock, o.Logger
 	o.packs.Compress = o.packs.Compress || o.Compress
-	s, err = packblob.Open(filepath.Join(dir, packsDir), o.packs)
+	s, err = packblob.Open(packs, o.packs)
 	if err != nil {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
@@ -46,12 +57,6 @@ func openBlobs(ctx context.Context, dir string, o Options) (s *packblob.Store, e
 	log := o.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
-	}
-	old := filepath.Join(dir, filesDir)
-	_, err = o.fs.Stat(old)
-	left := err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return s, fmt.Errorf("embedded: %w", err)
 	}
 	if left { // whatever VERSION says: it may be lost or wrong, and what is in packs already is only looked up
 		t := &takeover{fs: o.fs, dir: dir, to: s, log: log}

@@ -280,3 +280,22 @@ func TestContentsMoveWhateverVersionSays(t *testing.T) {
 		})
 	}
 }
+
+// Without packs/ a directory is not opened as if it were new: somebody forgot to mount
+// or to copy it.
+func TestAHomeWithoutItsPacksIsDamaged(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir, Options{}).Close()
+	packs := filepath.Join(dir, packsDir)
+	if err := os.Rename(packs, packs+".away"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), dir, Options{})
+	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), packs) || !strings.Contains(Hint(err), "BACKUP/packs") {
+		t.Errorf("%v\n%s", err, Hint(err))
+	}
+	if err := os.Rename(packs+".away", packs); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir, Options{}).Close()
+}

@@ -89,17 +89,26 @@ func Hint(err error) string {
 	if !errors.As(err, &e) {
 		return ""
 	}
-	if e.File == versionFile {
+	switch e.File {
+	case versionFile:
 		return fmt.Sprintf("if the directory has packs/ or blobs/, say so again:\n    echo %s > %s", version, filepath.Join(e.Dir, e.File))
+	case packsDir:
+		return fmt.Sprintf(`what people wrote was there: mount it, or take it from a backup
+    cp -a BACKUP/%[3]s %[1]s
+  If it is lost for good, begin with an empty one, and let check mark what is missing:
+    mkdir -m 700 %[1]s
+    postoffice check -repair -dir %[2]s`, filepath.Join(e.Dir, e.File), e.Dir, e.File)
 	}
 	return fmt.Sprintf(`%[1]s cannot be read as a database. What people wrote lies in packs/ and is not concerned.
   Stop the server, and keep what is there:
     cp -a %[2]s %[2]s.damaged
-  With a backup, take its database:
+  With a backup, take its database, and its log if it has one:
     rm -f %[1]s-wal %[1]s-shm && cp BACKUP/%[3]s %[1]s
+    cp BACKUP/%[3]s-wal %[1]s-wal
   Without one, take over all rows that can be read:
     sqlite3 %[1]s .recover | sqlite3 %[1]s.new
     rm -f %[1]s-wal %[1]s-shm && mv %[1]s.new %[1]s
   Then let the rows be compared with the contents, and start the server:
-    postoffice check -repair -deep -dir %[2]s`, filepath.Join(e.Dir, e.File), e.Dir, e.File)
+    postoffice check -repair -deep -dir %[2]s
+  Contents that no row names are removed after some hours; %[2]s.damaged still has them.`, filepath.Join(e.Dir, e.File), e.Dir, e.File)
 }
