@@ -2,8 +2,10 @@ package sqlaccounts_test
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -118,4 +120,73 @@ func TestMemory(t *testing.T) {
 	between = func() { quota(3) }
 	limit(2)
 	limit(3)
+}
+
+// TestMemoryUnderLookups changes while others ask all the time: what was changed, is
+// known to who asks after the change.
+func TestMemoryUnderLookups(t *testing.T) {
+	db, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "db"), sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	d, err := sqlaccounts.New(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Sole, d.Clock = true, &testclock.Clock{}
+	err = accountstest.Fill(t.Context(), d, accountstest.Fixture{
+		Domains:  []accounts.Domain{{Name: "example.org"}},
+		Accounts: []accountstest.Account{{Account: accounts.Account{Address: "ann@example.org", Quota: 1}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ann, err := d.Account(t.Context(), "ann@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var others sync.WaitGroup
+	defer others.Wait()
+	stop := make(chan struct{})
+	defer close(stop)
+	for range 2 {
+		others.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_, _ = d.Resolve(t.Context(), "ann@example.org") // it may be disabled
+				_, _ = d.Resolve(t.Context(), "box@example.org")
+				_, _ = d.Limit(t.Context(), ann.ID)
+			}
+		})
+	}
+	for i := range int64(20) {
+		to := fmt.Sprintf("x%d@far.example", i)
+		if err := d.PutAlias(t.Context(), accounts.Alias{Address: "box@example.org", Targets: []string{to}}); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := d.Resolve(t.Context(), "box@example.org"); err != nil || len(r.Targets) != 1 || r.Targets[0].Addr != to {
+			t.Fatalf("%+v, %v, want %s", r, err, to)
+		}
+		off := i%2 == 0
+		if _, err := d.UpdateAccount(t.Context(), ann.ID, func(a *accounts.Account) error { a.Quota, a.Disabled = i, off; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := d.Limit(t.Context(), ann.ID); n != i || err != nil {
+			t.Fatalf("limit %d, %v, want %d", n, err, i)
+		}
+	}
+	if err := d.DeleteAccount(t.Context(), ann.ID); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := d.Resolve(t.Context(), "ann@example.org"); !errors.Is(err, accounts.ErrNoUser) {
+		t.Errorf("%+v, %v after she has gone", r, err)
+	}
+	if n, err := d.Limit(t.Context(), ann.ID); !errors.Is(err, accounts.ErrNoUser) {
+		t.Errorf("limit %d, %v after she has gone", n, err)
+	}
 }
