@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/blob"
 )
 
 // append is APPEND (RFC 9051, 6.3.12), also of a literal8 (RFC 3516) and of UTF8
@@ -74,7 +76,13 @@ func (c *conn) append(cmd *command) error {
 	if broken != nil {
 		return fmt.Errorf("imap: spooling: %w", broken)
 	}
-	if m.Blob, err = w.Commit(); err != nil {
+	if st, ok := w.(blob.Stager); ok { // durable while the rows are written
+		m.Blob, err = st.Stage()
+		m.Wait, m.Open = st.Wait, func(context.Context) (io.ReadCloser, error) { return st.Open() }
+	} else {
+		m.Blob, err = w.Commit()
+	}
+	if err != nil {
 		return fmt.Errorf("imap: spooling: %w", err)
 	}
 	placed, err := c.access.Append(c.ctx, folder.ID, m)
