@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -195,8 +196,12 @@ func TestTwoProcessesInterleavePostgres(t *testing.T) {
 	}
 	plain := keep(two)
 	n := 0
-	for _, first := range deeds {
-		for _, second := range deeds {
+	for i, first := range deeds {
+		for j, second := range deeds {
+			// One order of each two; the other one in the long run.
+			if os.Getenv("MAILKEEL_LONG") == "" && i != j && (i < j) != ((i+j)%2 == 0) {
+				continue
+			}
 			t.Run(first.name+", "+second.name, func(t *testing.T) {
 				n++
 				sc := &scene{id: store.AccountID(fmt.Sprint("a", n)), blob: content}
