@@ -24,9 +24,9 @@ import (
 	"github.com/mailkeel/mailkeel/store"
 )
 
-// patience is how long a client waits for an answer. It matters only when a test
+// patience is how long a connection of a client may last. It matters only when a test
 // fails.
-const patience = time.Minute
+const patience = 10 * time.Minute
 
 // errCut means that the server ended a connection, which it may when something
 // fails; but not with a promise.
