@@ -317,10 +317,13 @@ func (c *Committer) one(j *job, firm bool) error {
 		return nil
 	}
 	ok, err := c.Target.Undo(firm)
-	if err == nil && !ok {
-		err = errTainted
+	switch {
+	case err != nil: // for all, who are to hear what began it
+		return errors.Join(err, j.err)
+	case !ok:
+		return errTainted
 	}
-	return err
+	return nil
 }
 
 // call keeps a panic for the goroutine whose function it was.

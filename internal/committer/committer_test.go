@@ -172,6 +172,33 @@ func TestFailedCommitFailsAll(t *testing.T) {
 	}
 }
 
+// lost is a list that cannot undo, as a database that ended the transaction by itself
+// because the disk is full.
+type lost struct{ list }
+
+var errNoSavepoint = errors.New("no such savepoint")
+
+func (l *lost) Undo(firm bool) (bool, error) {
+	if firm {
+		return false, errNoSavepoint
+	}
+	return false, nil
+}
+
+func TestAllHearWhyNothingCouldBeUndone(t *testing.T) {
+	l := &lost{}
+	c := &committer.Committer{Target: l}
+	errs := crowd(t, c, func() error { return l.add(1) }, func() error { return errors.Join(l.add(2), errBoom) }, func() error { return l.add(3) })
+	for i, err := range errs {
+		if !errors.Is(err, errBoom) || i != 1 && !errors.Is(err, errNoSavepoint) {
+			t.Errorf("%d: %v", i+1, err)
+		}
+	}
+	if len(l.committed) != 0 {
+		t.Error(l.committed)
+	}
+}
+
 func TestCancelledWhileWaitingNeverRuns(t *testing.T) {
 	l := &list{}
 	c := &committer.Committer{Target: l}
