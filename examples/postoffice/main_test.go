@@ -377,7 +377,7 @@ func TestHelp(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, &errs)
 	}
 	for _, flag := range []string{"dir", "config", "hostname", "domain", "account", "smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s",
-		"http", "cert", "key", "relay", "direct", "resolver", "trusted", "insecure-auth"} {
+		"http", "cert", "key", "relay", "direct", "resolver", "trusted", "insecure-auth", "compress"} {
 		if !strings.Contains(out.String(), "\n  -"+flag+" ") && !strings.Contains(out.String(), "\n  -"+flag+"\n") {
 			t.Errorf("-h does not tell of -%s", flag)
 		}

@@ -30,6 +30,7 @@ type options struct {
 	direct          bool
 	trusted         []netip.Prefix
 	insecureAuth    bool
+	compress        bool
 	json            bool
 
 	// Only in the configuration file.
@@ -76,6 +77,7 @@ func (o *options) flags() *flag.FlagSet {
 		return err
 	})
 	fs.BoolVar(&o.insecureAuth, "insecure-auth", false, "take passwords without TLS; only on loopback addresses")
+	fs.BoolVar(&o.compress, "compress", false, "compress the mail that comes from now on: less room, and some processor time")
 	fs.BoolVar(&o.json, "json", false, "sub-commands print one JSON object a line")
 
 	fs.StringVar(&o.relayUser, "relay-user", "", "log in to the smart host with this `name`")

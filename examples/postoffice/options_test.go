@@ -32,6 +32,7 @@ func TestFlags(t *testing.T) {
 		"-cert c -key k":                                    func(o *options) { o.cert, o.key = "c", "k" },
 		"-relay h:25 -resolver r:53":                        func(o *options) { o.relay, o.resolver = "h:25", "r:53" },
 		"-direct -insecure-auth":                            func(o *options) { o.direct, o.insecureAuth = true, true },
+		"-compress":                                         func(o *options) { o.compress = true },
 		"-trusted 10.1.2.3/8 -trusted ::1": func(o *options) {
 			o.trusted = []netip.Prefix{net10, netip.MustParsePrefix("::1/128")}
 		},
