@@ -442,17 +442,17 @@ func (h *hand) reads(addr, who string, old []string) {
 	next := sel.UIDNext
 	news := h.news[who]
 	for range news {
-		got, err := d.Fetch(imap.UIDSet{{Start: next, Stop: 0}}, &imap.FetchOptions{UID: true, Flags: true, BodySection: []*imap.FetchItemBodySection{{Peek: true}}}).Collect()
+		got, err := fetchWhole(d.Client, imap.UIDSet{{Start: next, Stop: 0}})
 		if !d.ok(err) {
 			return
 		}
 		for _, m := range got {
-			if m.UID >= next { // n:* is never empty
-				old = append(old, d.saw(folder{who, inbox}, m.UID, m.Flags, m.BodySection[0].Bytes))
+			if m.uid >= next { // n:* is never empty
+				old = append(old, d.saw(folder{who, inbox}, m.uid, m.flags, m.bytes))
 			}
 		}
 		for _, m := range got {
-			next = max(next, m.UID+1)
+			next = max(next, m.uid+1)
 		}
 		old = slices.DeleteFunc(old, func(id string) bool { return d.uids(inbox, []string{id}) == nil })
 		if len(old) == 0 {
@@ -471,4 +471,41 @@ func (h *hand) reads(addr, who string, old []string) {
 			return
 		}
 	}
+}
+
+// A whole is a message as it was fetched.
+type whole struct {
+	uid   imap.UID
+	flags []imap.Flag
+	bytes []byte
+}
+
+// fetchWhole fetches messages over a connection that may end at any byte. Collect of
+// the client would go on reading a literal that was cut off while its own goroutine
+// reads on behind it.
+func fetchWhole(c *imapclient.Client, set imap.UIDSet) (all []whole, err error) {
+	cmd := c.Fetch(set, &imap.FetchOptions{UID: true, Flags: true, BodySection: []*imap.FetchItemBodySection{{Peek: true}}})
+	for m := cmd.Next(); m != nil; m = cmd.Next() {
+		var w whole
+		for item := m.Next(); item != nil; item = m.Next() {
+			switch item := item.(type) {
+			case imapclient.FetchItemDataUID:
+				w.uid = item.UID
+			case imapclient.FetchItemDataFlags:
+				w.flags = item.Flags
+			case imapclient.FetchItemDataBodySection:
+				if item.Literal == nil {
+					continue
+				}
+				if w.bytes, err = io.ReadAll(item.Literal); err == nil && int64(len(w.bytes)) < item.Literal.Size() {
+					err = io.ErrUnexpectedEOF
+				}
+				if err != nil {
+					return all, err // and no Next
+				}
+			}
+		}
+		all = append(all, w)
+	}
+	return all, cmd.Close()
 }
