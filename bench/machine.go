@@ -29,11 +29,12 @@ type setup struct {
 // machine describes this one, and what is on it.
 func machine(dir string) []string {
 	release, _ := exec.Command("uname", "-r").Output()
+	release, _, _ = bytes.Cut(bytes.TrimSpace(release), []byte("-"))
 	var memory int
 	fmt.Sscanf(field("/proc/meminfo", "MemTotal"), "%d", &memory)
 	return []string{
 		fmt.Sprintf("%d cores (%s), %d GiB of memory", runtime.NumCPU(), cmp.Or(field("/proc/cpuinfo", "model name"), runtime.GOARCH), (memory+1<<19)>>20),
-		fmt.Sprintf("Linux %s, %s; %s", bytes.TrimSpace(release), cmp.Or(strings.Trim(field("/etc/os-release", "PRETTY_NAME"), `"`), "unknown distribution"), filesystem(dir)),
+		fmt.Sprintf("Linux %s, %s; %s", release, cmp.Or(strings.Trim(field("/etc/os-release", "PRETTY_NAME"), `"`), "unknown distribution"), filesystem(dir)),
 		fmt.Sprintf("%s; %s", strings.Replace(runtime.Version(), "go", "Go ", 1), versions()),
 	}
 }
@@ -59,7 +60,12 @@ func filesystem(dir string) string {
 		}
 		rel, err := filepath.Rel(f[1], dir)
 		if err == nil && rel != ".." && !strings.HasPrefix(rel, "../") && len(f[1]) >= len(best) {
-			best, text = f[1], fmt.Sprintf("%s on %s (%s)", f[2], f[0], f[3])
+			best, text = f[1], f[2]
+			for o := range strings.SplitSeq(f[3], ",") { // what has to do with syncs
+				if strings.Contains(o, "sync") || strings.Contains(o, "barrier") || strings.HasPrefix(o, "data=") {
+					text += " " + o
+				}
+			}
 			if f[2] == "ext4" {
 				text += journal(f[0])
 			}
