@@ -49,7 +49,7 @@ func (c *conn) append(cmd *command) error {
 	case size == 0:
 		return no(imap.ResponseCodeCannot, "Message is empty")
 	}
-	folder, err := c.access.Folder(c.ctx, name)
+	folder, err := c.folder(name)
 	if err != nil {
 		return tryCreate(err)
 	}

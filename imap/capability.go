@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,6 +13,30 @@ func (s *Server) offer() sasl.Offer { return sasl.Offer{Auth: s.Auth, Insecure: 
 
 // mayLogin reports whether passwords may be sent now.
 func (c *conn) mayLogin() bool { return c.tls || c.srv.InsecureAuth }
+
+// lateCapabilities are those after login that depend on nothing.
+var lateCapabilities = [...]string{
+	"IMAP4rev2",
+	"IMAP4rev1",
+	"LITERAL+",
+	"BINARY",
+	"CHILDREN",
+	"CREATE-SPECIAL-USE",
+	"ENABLE",
+	"ESEARCH",
+	"ID",
+	"IDLE",
+	"LIST-EXTENDED",
+	"LIST-STATUS",
+	"MOVE",
+	"NAMESPACE",
+	"SEARCHRES",
+	"SPECIAL-USE",
+	"STATUS=SIZE",
+	"UIDPLUS",
+	"UNSELECT",
+	"UTF8=ACCEPT",
+}
 
 // capabilities lists what works in the state of the connection. Before login that
 // is only what is of use there, with the small form of LITERAL+ (RFC 7888, 5).
@@ -29,9 +54,8 @@ func (c *conn) capabilities() string {
 		}
 		return strings.Join(caps, " ")
 	}
-	return "IMAP4rev2 IMAP4rev1 LITERAL+ ENABLE ID IDLE UNSELECT NAMESPACE CHILDREN UIDPLUS MOVE " +
-		"ESEARCH SEARCHRES LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE " +
-		"BINARY UTF8=ACCEPT APPENDLIMIT=" + strconv.FormatInt(c.srv.maxAppend(), 10)
+	caps := append(slices.Clone(lateCapabilities[:]), "APPENDLIMIT="+strconv.FormatInt(c.srv.maxAppend(), 10))
+	return strings.Join(caps, " ")
 }
 
 // capability is CAPABILITY (RFC 9051, 6.1.1).

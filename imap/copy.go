@@ -28,7 +28,7 @@ func (c *conn) transfer(cmd *command, do func(ctx context.Context, from, to stor
 	if err != nil {
 		return "", err
 	}
-	to, err := c.access.Folder(c.ctx, name)
+	to, err := c.folder(name)
 	if err != nil {
 		return "", tryCreate(err)
 	}

@@ -39,7 +39,7 @@ func (c *conn) create(cmd *command) error {
 	_, err := c.access.Create(c.ctx, name, role)
 	switch {
 	case errors.Is(err, store.ErrExists) && role != "":
-		if _, other := c.access.Folder(c.ctx, name); errors.Is(other, store.ErrNotFound) {
+		if _, other := c.folder(name); errors.Is(other, store.ErrNotFound) {
 			return no("USEATTR", "Another mailbox has that special use")
 		}
 		return err

@@ -18,7 +18,7 @@ func (c *conn) rename(cmd *command) error {
 	if err := cmd.end(); err != nil {
 		return err
 	}
-	folder, err := c.access.Folder(c.ctx, from)
+	folder, err := c.folder(from)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func (c *conn) selectMailbox(cmd *command) error {
 		c.unselect()
 		c.w.linef("* OK [CLOSED] Previous mailbox is now closed")
 	}
-	folder, err := c.access.Folder(c.ctx, name)
+	folder, err := c.folder(name)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ func (c *conn) statusOf(cmd *command) error {
 	if err := cmd.end(); err != nil {
 		return err
 	}
-	folder, err := c.access.Folder(c.ctx, name)
+	folder, err := c.folder(name)
 	if err != nil {
 		return err
 	}

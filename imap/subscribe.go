@@ -26,7 +26,7 @@ func (c *conn) subscribe(cmd *command) error {
 		return err
 	}
 	on := cmd.name == "SUBSCRIBE"
-	folder, err := c.access.Folder(c.ctx, name)
+	folder, err := c.folder(name)
 	exists := err == nil
 	if exists {
 		err = c.access.Subscribe(c.ctx, folder.ID, on)
