@@ -2,7 +2,9 @@ package interop
 
 import (
 	"bytes"
+	"crypto/sha512"
 	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"os"
@@ -112,4 +114,20 @@ func has(t *testing.T, messages [][]byte, text string) []byte {
 func letter(from, to, subject, text string) string {
 	return strings.ReplaceAll(fmt.Sprintf("From: <%s>\nTo: <%s>\nSubject: %s\nDate: Fri, 02 Jan 2026 03:04:05 +0000\nMessage-ID: <%x@example.test>\n\n%s\n",
 		from, to, subject, subject, text), "\n", "\r\n")
+}
+
+// fingerprint is how some programs know a certificate.
+func fingerprint(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			return fmt.Sprintf("%x", sha512.Sum512(block.Bytes))
+		}
+	}
+	t.Fatalf("no certificate in %s", path)
+	return ""
 }
