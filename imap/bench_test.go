@@ -5,13 +5,14 @@ import (
 	"io"
 	"testing"
 
+	"github.com/mailkeel/mailkeel/internal/linewriter"
 	"github.com/mailkeel/mailkeel/store"
 )
 
 // BenchmarkFetchFlags writes what FETCH 1:* (UID FLAGS) of 100,000 messages says.
 func BenchmarkFetchFlags(b *testing.B) {
 	s := numbered(100_000)
-	c := &conn{w: writer{w: io.Discard}}
+	c := &conn{w: writer{Writer: linewriter.Writer{W: io.Discard}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		for seq, r := range s.all(s.everything()) {
@@ -24,7 +25,7 @@ func BenchmarkFetchFlags(b *testing.B) {
 // BenchmarkTell tells one change in a mailbox of 100,000.
 func BenchmarkTell(b *testing.B) {
 	s := numbered(100_000)
-	c := &conn{w: writer{w: io.Discard}, sel: &selection{snap: s, keywords: 1}}
+	c := &conn{w: writer{Writer: linewriter.Writer{W: io.Discard}}, sel: &selection{snap: s, keywords: 1}}
 	b.ReportAllocs()
 	for i := store.ModSeq(2); b.Loop(); i++ {
 		s = s.apply([]change{{row: row{50_000, joinFlags([]string{`\Seen`, fmt.Sprint(i % 2)}), i}}})

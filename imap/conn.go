@@ -198,7 +198,7 @@ func (c *conn) run(cmd *command) (err error) {
 func (c *conn) finish(cmd *command, err error) error {
 	var e *imap.Error
 	if err != nil {
-		if c.w.err != nil {
+		if c.w.Err != nil {
 			return c.w.lost()
 		}
 		if gone(err) {
@@ -299,6 +299,6 @@ func (c *conn) status(tag string, e *imap.Error) {
 // upgrade puts TLS between the network and what follows.
 func (c *conn) upgrade(t *tls.Conn) {
 	c.net, c.tls = t, true
-	c.w.w = c.net
+	c.w.W = c.net
 	c.in.reset()
 }

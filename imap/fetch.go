@@ -28,7 +28,7 @@ func (c *conn) fetch(cmd *command) error {
 	}
 	if !items.needs(hotRows) {
 		for seq, r := range c.sel.snap.all(spans) {
-			if c.fetchMessage(items, &entry{seq: seq, row: r}); c.w.err != nil {
+			if c.fetchMessage(items, &entry{seq: seq, row: r}); c.w.Err != nil {
 				break
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
+	"github.com/mailkeel/mailkeel/internal/linewriter"
 	"github.com/mailkeel/mailkeel/internal/message"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
@@ -388,9 +389,9 @@ func FuzzFetchItems(f *testing.F) {
 				continue
 			}
 			var buf bytes.Buffer
-			w := &writer{w: &buf}
+			w := &writer{Writer: linewriter.Writer{W: &buf}}
 			w.sectionName(section, "BODY")
-			w.flush()
+			w.Flush()
 			name := buf.String()
 			if section.Partial != nil { // the size is not part of the name
 				name = strings.TrimSuffix(name, ">") + fmt.Sprintf(".%d>", section.Partial.Size)
@@ -417,7 +418,7 @@ func FuzzStructure(f *testing.F) {
 			t.Fatal(err)
 		}
 		var buf bytes.Buffer
-		w := &writer{w: &buf, utf8: utf8}
+		w := &writer{Writer: linewriter.Writer{W: &buf}, utf8: utf8}
 		w.byte('(')
 		w.envelope(&m.Envelope)
 		w.sp()
@@ -425,7 +426,7 @@ func FuzzStructure(f *testing.F) {
 		w.sp()
 		w.structure(&m.Root, false)
 		w.byte(')')
-		w.flush()
+		w.Flush()
 		if err := checkData(buf.Bytes()); err != nil {
 			t.Errorf("%q: %v in %q", b, err, buf.Bytes())
 		}

@@ -48,7 +48,7 @@ func (c *conn) find(k *imap.SearchCriteria) (*result, error) {
 		if now := c.srv.now(); now.Sub(told) >= searchNews {
 			told = now
 			c.w.linef("* OK Searched %d%% of the mailbox", 100*int64(es[0].seq-1)/int64(snap.size))
-			c.w.flush()
+			c.w.Flush()
 			if err := c.w.lost(); err != nil {
 				return err
 			}

@@ -107,7 +107,7 @@ func (s *Server) handle(g *guard.Conn) {
 	if t := g.TLS(); t != nil {
 		c.net, c.tls = t, true
 	}
-	c.w.w = c.net
+	c.w.W = c.net
 	c.in = newInput(c, &c.w)
 	s.state.add(c, s)
 	defer s.state.remove(c)

@@ -4,18 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strconv"
-	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/mailkeel/mailkeel/internal/linewriter"
 )
-
-// writeChunk is how many bytes of responses are gathered before they are written.
-const writeChunk = 16 << 10
-
-// buffers are shared by all connections, so that one which has nothing to say
-// holds none.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, writeChunk); return &b }}
 
 // A writer gathers responses. They leave when the buffer is full, and when the
 // connection is about to wait for the client (see input.Read): a client that sends
@@ -24,104 +17,49 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, writeChunk); retu
 // A response is written in pieces and ended with crlf. Errors stick; the command
 // loop looks at them.
 type writer struct {
-	w    io.Writer
-	pool *[]byte
-	buf  []byte
-	open int // where the response at hand begins in buf; -1 if part of it has left
-	err  error
+	linewriter.Writer
 	utf8 bool // quoted strings may hold UTF-8: rev2 or UTF8=ACCEPT is enabled
 }
 
-func (w *writer) grow() {
-	if w.pool == nil {
-		w.pool = buffers.Get().(*[]byte)
-		w.buf = (*w.pool)[:0]
-	}
-	if len(w.buf) >= writeChunk-256 {
-		w.flush()
-	}
-}
-
-// flush writes what was gathered.
-func (w *writer) flush() error {
-	if w.open == len(w.buf) {
-		w.open = 0
-	} else {
-		w.open = -1
-	}
-	if w.err == nil && len(w.buf) > 0 {
-		_, w.err = w.w.Write(w.buf)
-	}
-	w.buf = w.buf[:0]
-	return w.err
-}
+// grow makes room for a few words.
+func (w *writer) grow() { w.Grow(256) }
 
 // lost returns the error of the connection, if there was one.
 func (w *writer) lost() error {
-	if w.err != nil {
-		return lost{w.err}
+	if w.Err != nil {
+		return lost{w.Err}
 	}
 	return nil
 }
 
-// release gives the buffer back; it is called when the connection waits.
-func (w *writer) release() error {
-	err := w.flush()
-	if w.pool != nil && w.open == 0 {
-		*w.pool = w.buf[:0]
-		buffers.Put(w.pool)
-		w.pool, w.buf = nil, nil
-	}
-	return err
-}
+// release writes all and gives the buffer back; it is called when the connection
+// waits.
+func (w *writer) release() error { return w.Release() }
 
 // raw writes s as it is.
-func (w *writer) raw(s string) {
-	for w.grow(); len(s) > writeChunk-len(w.buf); w.grow() {
-		k := writeChunk - len(w.buf)
-		w.buf = append(w.buf, s[:k]...)
-		s = s[k:]
-	}
-	w.buf = append(w.buf, s...)
-}
+func (w *writer) raw(s string) { w.Raw(s) }
 
-func (w *writer) byte(b byte) {
-	w.grow()
-	w.buf = append(w.buf, b)
-}
+func (w *writer) byte(b byte) { w.Byte(b) }
 
-func (w *writer) sp() { w.byte(' ') }
+func (w *writer) sp() { w.Byte(' ') }
 
-func (w *writer) num(n uint64) {
-	w.grow()
-	w.buf = strconv.AppendUint(w.buf, n, 10)
-}
+func (w *writer) num(n uint64) { w.Num(n) }
 
 // crlf ends a response.
-func (w *writer) crlf() {
-	w.grow()
-	w.buf = append(w.buf, '\r', '\n')
-	w.open = len(w.buf)
-}
+func (w *writer) crlf() { w.End() }
 
 // inside reports whether a response was begun and not ended.
-func (w *writer) inside() bool { return w.open != len(w.buf) }
+func (w *writer) inside() bool { return w.Inside() }
 
 // abandon takes an unfinished response back. It reports false if part of it has
 // left already: the connection is then of no more use.
-func (w *writer) abandon() bool {
-	if w.open < 0 {
-		return false
-	}
-	w.buf = w.buf[:w.open]
-	return true
-}
+func (w *writer) abandon() bool { return w.Abandon() }
 
 // linef writes a whole response. Its arguments hold nothing that a client or a
 // message chose, unless quoted by the caller.
 func (w *writer) linef(format string, args ...any) {
 	w.grow()
-	w.buf = fmt.Appendf(w.buf, format, args...)
+	w.Buf = fmt.Appendf(w.Buf, format, args...)
 	w.crlf()
 }
 
@@ -161,9 +99,9 @@ func (w *writer) string(s string) {
 	w.grow()
 	for i := 0; i < len(s); i++ {
 		if s[i] == '"' || s[i] == '\\' {
-			w.buf = append(w.buf, '\\')
+			w.Buf = append(w.Buf, '\\')
 		}
-		w.buf = append(w.buf, s[i])
+		w.Buf = append(w.Buf, s[i])
 	}
 	w.byte('"')
 }
@@ -211,13 +149,7 @@ func (w *writer) stream(r io.Reader, n int64, binary bool) error {
 
 // copy writes exactly n bytes of r, after literal announced them. If r has fewer
 // the connection cannot go on, and copy returns why.
-func (w *writer) copy(r io.Reader, n int64) error {
-	got, err := io.Copy((*rawWriter)(w), io.LimitReader(r, n))
-	if err == nil && got < n {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
-}
+func (w *writer) copy(r io.Reader, n int64) error { return w.Copy(r, n) }
 
 // withoutNUL makes 0x80 of NUL, which no literal may hold (RFC 9051, 4.3): so the
 // size stays what it is. Others do the same.
@@ -234,49 +166,6 @@ func (z withoutNUL) Read(p []byte) (int, error) {
 	}
 }
 
-// rawWriter is a writer as an io.Writer.
-type rawWriter writer
-
-func (r *rawWriter) Write(p []byte) (int, error) {
-	w := (*writer)(r)
-	n := len(p)
-	for len(p) > 0 && w.err == nil {
-		w.grow()
-		if len(w.buf) == 0 && len(p) >= writeChunk {
-			w.open = -1
-			_, w.err = w.w.Write(p)
-			break
-		}
-		k := min(len(p), writeChunk-len(w.buf))
-		w.buf = append(w.buf, p[:k]...)
-		p = p[k:]
-	}
-	if w.err != nil {
-		return 0, w.err
-	}
-	return n, nil
-}
-
-// ReadFrom lets io.Copy fill the buffer without another between.
-func (r *rawWriter) ReadFrom(src io.Reader) (n int64, err error) {
-	w := (*writer)(r)
-	for {
-		w.grow()
-		if w.err != nil {
-			return n, w.err
-		}
-		k, err := src.Read(w.buf[len(w.buf):writeChunk])
-		w.buf = w.buf[:len(w.buf)+k]
-		n += int64(k)
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-}
-
 // flags writes a list of flags that is already joined with spaces.
 func (w *writer) flags(joined string) {
 	w.byte('(')
@@ -287,7 +176,7 @@ func (w *writer) flags(joined string) {
 // dateTime writes an internal date (RFC 9051, date-time).
 func (w *writer) dateTime(t time.Time) {
 	w.grow()
-	w.buf = append(w.buf, '"')
-	w.buf = t.AppendFormat(w.buf, "_2-Jan-2006 15:04:05 -0700")
-	w.buf = append(w.buf, '"')
+	w.Buf = append(w.Buf, '"')
+	w.Buf = t.AppendFormat(w.Buf, "_2-Jan-2006 15:04:05 -0700")
+	w.Buf = append(w.Buf, '"')
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/mailkeel/mailkeel/internal/linewriter"
 )
 
 // writes counts calls of Write.
@@ -31,7 +33,7 @@ func TestStringsAreQuotedOrLiterals(t *testing.T) {
 	} {
 		for i, utf8 := range []bool{false, true} {
 			var out bytes.Buffer
-			w := writer{w: &out, utf8: utf8}
+			w := writer{Writer: linewriter.Writer{W: &out}, utf8: utf8}
 			w.string(s)
 			w.release()
 			if out.String() != want[i] {
@@ -44,7 +46,7 @@ func TestStringsAreQuotedOrLiterals(t *testing.T) {
 // Small responses leave together; nothing is lost or moved at the edges of the buffer.
 func TestResponsesAreCoalesced(t *testing.T) {
 	var out writes
-	w := writer{w: &out}
+	w := writer{Writer: linewriter.Writer{W: &out}}
 	var want strings.Builder
 	for i := range 5000 {
 		switch i % 5 {
@@ -87,17 +89,17 @@ func TestResponsesAreCoalesced(t *testing.T) {
 	if out.String() != want.String() {
 		t.Fatal("what was written is not what was said")
 	}
-	if most := out.Len()/(writeChunk/2) + 1; out.n > most {
+	if most := out.Len()/(linewriter.Chunk/2) + 1; out.n > most {
 		t.Errorf("%d writes for %d bytes", out.n, out.Len())
 	}
-	if w.pool != nil {
+	if w.Holds() {
 		t.Error("the buffer was kept")
 	}
 }
 
 func TestAnUnfinishedResponseIsTakenBack(t *testing.T) {
 	var out bytes.Buffer
-	w := writer{w: &out}
+	w := writer{Writer: linewriter.Writer{W: &out}}
 	w.linef("* OK one")
 	w.raw("* 1 FETCH (")
 	if !w.inside() || !w.abandon() || w.inside() {
@@ -121,7 +123,7 @@ func TestAnUnfinishedResponseIsTakenBack(t *testing.T) {
 // A response that cannot be finished ends the connection: the client must not take
 // what comes next for the rest of it.
 func TestABrokenResponseEndsTheConnection(t *testing.T) {
-	c := &conn{srv: &Server{}, w: writer{w: io.Discard}, log: (&Server{}).logger()}
+	c := &conn{srv: &Server{}, w: writer{Writer: linewriter.Writer{W: io.Discard}}, log: (&Server{}).logger()}
 	c.w.raw("* 1 FETCH (BODY[] ")
 	c.w.literal(100_000)
 	c.w.copy(strings.NewReader(strings.Repeat("x", 50_000)), 100_000)

@@ -49,7 +49,7 @@ type lower interface {
 }
 
 func (c *conn) start() {
-	c.w.w = c.net
+	c.w.W = c.net
 	c.in = newInput(c)
 	c.onFarewell()
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/internal/linewriter"
 	"github.com/mailkeel/mailkeel/internal/testclock"
 )
 
@@ -148,7 +149,7 @@ func FuzzStuffing(f *testing.F) {
 		size = max(1, size)
 		send := func(top bool) (string, int64) {
 			var sb strings.Builder
-			w := &writer{w: &sb}
+			w := &writer{linewriter.Writer{W: &sb}}
 			st := &stuffer{w: w, begin: true, blank: true, top: top, lines: max(0, lines), last: [2]byte{'\r', '\n'}}
 			n, err := st.copy(chunks{strings.NewReader(text), size})
 			if err != nil {

@@ -39,7 +39,7 @@ func (c *conn) each(args []string, what func(i int)) error {
 	}
 	c.tell("")
 	for i := range c.drop.rows {
-		if c.w.bad != nil {
+		if c.w.Err != nil {
 			return c.w.lost()
 		}
 		if !c.drop.gone.has(i) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"math"
+
+	"github.com/mailkeel/mailkeel/internal/linewriter"
 )
 
 // retr is RETR (RFC 1939, 5).
@@ -82,9 +84,9 @@ var lineDot = []byte("\n.")
 
 // copy writes r and returns how many of its bytes.
 func (s *stuffer) copy(r io.Reader) (n int64, err error) {
-	pool := buffers.Get().(*[]byte)
-	defer buffers.Put(pool)
-	buf := (*pool)[:chunk]
+	pool := linewriter.Borrow()
+	defer linewriter.Return(pool)
+	buf := (*pool)[:linewriter.Chunk]
 	for {
 		k, err := r.Read(buf)
 		n += int64(k)
@@ -94,7 +96,7 @@ func (s *stuffer) copy(r io.Reader) (n int64, err error) {
 		}
 		s.write(p)
 		switch {
-		case s.w.bad != nil:
+		case s.w.Err != nil:
 			return n, s.w.lost()
 		case end || errors.Is(err, io.EOF):
 			return n, nil
