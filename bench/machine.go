@@ -22,6 +22,7 @@ type setup struct {
 	Period       float64  `json:"period_seconds"`
 	Size         int      `json:"size"`
 	Stored       int      `json:"stored"`
+	Mailbox      int      `json:"mailbox"`
 	Sessions     int      `json:"sessions"`
 	ManySessions int      `json:"many_sessions"`
 }

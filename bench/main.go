@@ -3,6 +3,7 @@
 //
 //	go run ./bench                               everything, as tables
 //	go run ./bench -works accept -runs 5         one work
+//	go run ./bench -works imap -cases 'body|flags' -mailbox 20000   some of it, and smaller
 //	go run ./bench -markdown bench/RESULTS.md    renews the file of results
 //	go run ./bench -works accept -profile /tmp/p also says where the time goes
 //
@@ -23,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -47,7 +49,9 @@ type options struct {
 	period        time.Duration // of the load
 	size          int
 	stored        int // messages of the large directory
-	sessions      int // of "memory" and of "idle"
+	mailbox       int // messages of the large mailbox of "imap"
+	only          *regexp.Regexp
+	sessions      int // of "memory"
 	manySessions  int
 	settle        time.Duration
 	peers         bool
@@ -56,7 +60,8 @@ type options struct {
 
 	corpus  *load.Corpus
 	program string
-	stock   string // the large directory, once it is built
+	stock   string            // the large directory, once it is built
+	boxes   map[string]string // those of "imap", by server, once they are filled
 }
 
 func (o *options) flags(stderr io.Writer) *flag.FlagSet {
@@ -71,6 +76,11 @@ func (o *options) flags(stderr io.Writer) *flag.FlagSet {
 		}
 		return nil
 	})
+	f.Func("cases", "measure only the cases whose names match this `pattern`: flags|body", func(s string) (err error) {
+		o.only, err = regexp.Compile(s)
+		return err
+	})
+	f.IntVar(&o.mailbox, "mailbox", 100_000, "messages of the mailbox that is read over IMAP")
 	f.IntVar(&o.runs, "runs", 3, "how often each server does each work, in turn")
 	f.IntVar(&o.messages, "n", 0, "messages of a run; 0 means as many as -time gives time for")
 	f.DurationVar(&o.period, "time", 4*time.Second, "how long the load of a run lasts, without -n")
@@ -82,6 +92,9 @@ func (o *options) flags(stderr io.Writer) *flag.FlagSet {
 	f.StringVar(&o.profiles, "profile", "", "`folder` for profiles of our processor time, one more run each")
 	return f
 }
+
+// wants reports whether a case is to be measured.
+func (o *options) wants(kase string) bool { return o.only == nil || o.only.MatchString(kase) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o := options{log: stderr, sessions: 50, manySessions: 1000}
@@ -100,7 +113,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		o.sessions, o.manySessions = 5, 10
 		given := map[string]bool{}
 		f.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		for name, v := range map[string]string{"runs": "1", "n": "50", "stored": "2000", "settle": "0s"} {
+		for name, v := range map[string]string{"runs": "1", "n": "50", "stored": "2000", "mailbox": "300", "settle": "0s"} {
 			if !given[name] {
 				if err := f.Set(name, v); err != nil {
 					return err
@@ -157,7 +170,7 @@ func (o *options) measureAll(ctx context.Context, r *results) error {
 		return err
 	}
 	began := time.Now()
-	r.Setup = setup{Machine: machine(o.dir), Runs: o.runs, Messages: o.messages, Period: o.period.Seconds(), Size: o.size, Stored: o.stored,
+	r.Setup = setup{Machine: machine(o.dir), Runs: o.runs, Messages: o.messages, Period: o.period.Seconds(), Size: o.size, Stored: o.stored, Mailbox: o.mailbox,
 		Sessions: o.sessions, ManySessions: o.manySessions, Date: began.UTC().Format("2 January 2006")}
 	var errs []error
 	for _, w := range works() {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mailkeel/mailkeel/internal/peers"
@@ -111,20 +113,49 @@ func (s *pair) start(ctx context.Context, dir string, j job) (at running, err er
 func (s *pair) stop() error { return errors.Join(s.p.Stop(), s.d.Stop()) }
 
 // dovecot is Debian's alone, for IMAP.
-type dovecot struct{ d *peers.Dovecot }
+type dovecot struct {
+	d     *peers.Dovecot
+	limit func() // gives back what was raised
+}
 
 func (*dovecot) name(string) string { return justDovecot }
 
 func (s *dovecot) start(ctx context.Context, dir string, j job) (at running, err error) {
 	var more []string
 	if j.data != "" {
-		more = append(more, "mail_location = maildir:"+j.data)
+		if err := os.MkdirAll(j.data, 0o777); err != nil {
+			return at, err
+		}
+		if err := os.Chmod(j.data, 0o777); err != nil {
+			return at, err
+		}
+		more = append(more, "mail_location = mdbox:"+j.data+"/%u")
 	}
-	if s.d, err = peers.StartDovecot(ctx, filepath.Join(dir, "d"), "maildir", more...); err != nil {
+	s.limit = raise("/proc/sys/fs/inotify/max_user_instances", 8192)
+	if s.d, err = peers.StartDovecot(ctx, filepath.Join(dir, "d"), "mdbox", more...); err != nil {
+		s.limit()
 		return at, err
 	}
 	return running{imap: s.d.IMAP, pids: []int{s.d.PID}}, nil
 }
 
 func (*dovecot) idle(context.Context) error { return nil }
-func (s *dovecot) stop() error              { return s.d.Stop() }
+
+func (s *dovecot) stop() error {
+	defer s.limit()
+	return s.d.Stop()
+}
+
+// raise sets a limit of the machine, if it is less, until the function is called that
+// it returns. Each process of Dovecot in IDLE needs one inotify; those that get none
+// look for mail every half minute.
+func raise(file string, to int) (back func()) {
+	old, err := os.ReadFile(file)
+	if n, _ := strconv.Atoi(strings.TrimSpace(string(old))); err != nil || n >= to {
+		return func() {}
+	}
+	if os.WriteFile(file, []byte(strconv.Itoa(to)), 0o644) != nil {
+		return func() {}
+	}
+	return func() { os.WriteFile(file, old, 0o644) }
+}

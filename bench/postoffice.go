@@ -39,7 +39,10 @@ type postoffice struct {
 	cmd *exec.Cmd
 }
 
-func (p *postoffice) name(string) string {
+func (p *postoffice) name(work string) string {
+	if work == "imap" {
+		return justOurs
+	}
 	if p.filters {
 		return filtersOn
 	}
@@ -135,7 +138,7 @@ func (p *postoffice) args(dir, smtp string, j job) ([]string, error) {
 		}
 		args = append(args, door, addr)
 	}
-	if j.work == "file" {
+	if j.work == "file" || j.work == "imap" {
 		for u := range users {
 			args = append(args, "-account", fmt.Sprintf("u%d@example.test:correct horse battery %d", u, u))
 		}

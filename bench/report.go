@@ -41,6 +41,9 @@ func (r *results) reference(w *work, kase string) string { return r.best(w, kase
 // table is that of a work in Markdown, or empty. Below each case stand the ratios of
 // ours to the reference, of runs that followed each other.
 func (r *results) table(w *work) string {
+	if w.name == "imap" {
+		return r.lines(w)
+	}
 	var b strings.Builder
 	head := []string{"server"}
 	if len(w.cases) > 1 {
@@ -106,6 +109,9 @@ func (r *results) title(w *work, k *kase) string {
 		return fmt.Sprintf("%s sessions", thousands(r.Setup.ManySessions))
 	case w.name == "memory":
 		return fmt.Sprintf("%d sessions", r.Setup.Sessions)
+	case k.about != "":
+		return strings.NewReplacer("{all}", thousands(r.Setup.Mailbox), "{list}", thousands(min(listed, r.Setup.Mailbox)),
+			"{many}", thousands(r.Setup.ManySessions), "{clients}", thousands(imapClients)).Replace(k.about)
 	case k.name == caseStored:
 		return thousands(r.Setup.Stored) + " messages stored"
 	}

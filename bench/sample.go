@@ -31,9 +31,8 @@ const (
 	session  = "kib_per_session"
 	ready    = "ready_ms"
 	readyCPU = "cpu_ms"
-	selects  = "select_ms"
-	fetches  = "fetch_flags_ms"
-	fetchCPU = "cpu_ms_per_fetch"
+	value    = "figure" // of a case of "imap", in its unit
+	cpuMs    = "server_cpu_ms"
 	others   = "cores_used_by_others"
 	sent     = "messages"
 )

@@ -86,7 +86,13 @@ func traffic(ctx context.Context, o *options, k *kase, s server, dir string, j j
 
 // profile lets our server do k once more, and says where its time goes.
 func (o *options) profile(ctx context.Context, w *work, k *kase) (err error) {
-	if o.profiles == "" || k.sessions <= 0 {
+	if o.profiles == "" {
+		return nil
+	}
+	if w.name == "imap" {
+		return o.profileReading(ctx, k)
+	}
+	if k.sessions <= 0 {
 		return nil
 	}
 	j, to := job{work: w.name}, toElsewhere

@@ -15,13 +15,13 @@ const users = 20
 
 // The servers, by the names that they have in tables.
 const (
-	filtersOff   = "postoffice, filters off"
-	filtersOn    = "postoffice, filters on"
-	justPostfix  = "Postfix"
-	withMdbox    = "Postfix + Dovecot, mdbox"
-	withMaildir  = "Postfix + Dovecot, maildir"
-	justDovecot  = "Dovecot, maildir"
-	asMuchAsPeer = "" // no case of its own
+	filtersOff  = "postoffice, filters off"
+	filtersOn   = "postoffice, filters on"
+	justPostfix = "Postfix"
+	withMdbox   = "Postfix + Dovecot, mdbox"
+	withMaildir = "Postfix + Dovecot, maildir"
+	justOurs    = "postoffice" // for what filters have no part in
+	justDovecot = "Dovecot, mdbox"
 )
 
 // A work is one thing that servers are measured at.
@@ -35,11 +35,20 @@ type work struct {
 	measure func(ctx context.Context, o *options, k *kase, s server, dir string) (map[string]float64, error)
 }
 
-// A kase is one size of a work.
+// A kase is one size of a work, or one thing to do of "imap".
 type kase struct {
 	name     string
 	sessions int
 	servers  []server
+
+	// Only of "imap", whose table has a line for each case.
+	about, format string
+	less          bool // is better
+	// least is how many times as good as the reference it is to be, and most the
+	// largest figure that will do; zero means that there is no such bar.
+	least, most float64
+	fresh       bool // the server has seen the mailbox filled and nothing more
+	read        func(context.Context, *reading) (float64, error)
 }
 
 // A column of the table of a work.
@@ -68,23 +77,21 @@ func works() []work {
 	return []work{
 		{name: "accept", about: "Accept by SMTP into the queue, durable before 250", references: []string{justPostfix}, columns: traffic, measure: accept,
 			cases: []kase{
-				{"50 sessions", 50, plus(&postfix{})}, {"10 sessions", 10, plus(&postfix{})}, {"1 session", 1, plus(&postfix{})},
+				{name: "50 sessions", sessions: 50, servers: plus(&postfix{})}, {name: "10 sessions", sessions: 10, servers: plus(&postfix{})}, {name: "1 session", sessions: 1, servers: plus(&postfix{})},
 			}},
 		{name: "file", about: fmt.Sprintf("Accept by SMTP and file into the mailboxes of %d accounts, until all are filed", users),
 			references: []string{withMdbox, withMaildir}, columns: traffic, measure: file,
-			cases: []kase{{"20 sessions", 20, plus(&pair{format: "mdbox"}, &pair{format: "maildir"}, &postfix{})}}},
+			cases: []kase{{name: "20 sessions", sessions: 20, servers: plus(&pair{format: "mdbox"}, &pair{format: "maildir"}, &postfix{})}}},
 		{name: "relay", about: "Accept, queue and relay to a sink, until it has all", references: []string{justPostfix}, columns: traffic, measure: relay,
-			cases: []kase{{"20 sessions", 20, plus(&postfix{})}}},
+			cases: []kase{{name: "20 sessions", sessions: 20, servers: plus(&postfix{})}}},
 		{name: "memory", about: "Memory of an SMTP session in the middle of a message", references: []string{justPostfix}, measure: memory,
 			columns: []column{{figure: session, title: "KiB a session", format: "%.0f", less: true, ratio: true}, {figure: pss, title: "PSS MiB with all", format: "%.0f", less: true}},
-			cases:   []kase{{"some sessions", 0, plus(&postfix{})}, {"many sessions", -1, ours}}},
+			cases:   []kase{{name: "some sessions", sessions: 0, servers: plus(&postfix{})}, {name: "many sessions", sessions: -1, servers: ours}}},
 		{name: "start", about: "From start to ready, and the memory after that", references: []string{withMaildir}, measure: start,
 			columns: []column{{figure: ready, title: "ready after ms", format: "%.1f", less: true, ratio: true}, {figure: readyCPU, title: "CPU ms", format: "%.0f", less: true, ratio: true}, {figure: rss, title: "RSS MiB", format: "%.1f", less: true}, {figure: pss, title: "PSS MiB", format: "%.1f", less: true}},
-			cases:   []kase{{caseFirst, 0, plus(&pair{format: "maildir"})}, {caseEmpty, 0, plus(&pair{format: "maildir"})}, {caseStored, 0, ours}}},
-		{name: "imap", about: "SELECT, FETCH 1:* (FLAGS) of one large mailbox, and sessions in IDLE", references: []string{justDovecot}, measure: mailbox,
-			columns: []column{{figure: selects, title: "SELECT ms", format: "%.1f", less: true, ratio: true}, {figure: fetches, title: "FETCH FLAGS ms", format: "%.0f", less: true, ratio: true},
-				{figure: fetchCPU, title: "CPU ms a FETCH", format: "%.0f", less: true, ratio: true}, {figure: session, title: "KiB a session in IDLE", format: "%.0f", less: true, ratio: true}},
-			cases: []kase{{asMuchAsPeer, 0, []server{&postoffice{}, &dovecot{}}}}},
+			cases:   []kase{{name: caseFirst, sessions: 0, servers: plus(&pair{format: "maildir"})}, {name: caseEmpty, sessions: 0, servers: plus(&pair{format: "maildir"})}, {name: caseStored, sessions: 0, servers: ours}}},
+		{name: "imap", about: "IMAP, one thing after the other", references: []string{justDovecot}, measure: readMail, cases: imapCases(),
+			columns: []column{{figure: value, title: "figure", format: "%.2f"}, {figure: cpuMs, title: "CPU ms", format: "%.1f", less: true}}},
 	}
 }
 
@@ -104,6 +111,9 @@ func (o *options) compare(ctx context.Context, w *work, r *results) error {
 	var errs []error
 	for i := range w.cases {
 		k := &w.cases[i]
+		if !o.wants(k.name) {
+			continue
+		}
 		for run := range o.runs {
 			for _, s := range k.servers {
 				p, ours := s.(*postoffice)
@@ -144,10 +154,15 @@ func (o *options) once(ctx context.Context, w *work, k *kase, s server, name str
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	if w.name == "start" || w.name == "imap" { // building the directory takes longer than a run may
-		if err := o.build(ctx); err != nil {
-			return nil, err
-		}
+	var err error // building a directory takes longer than a run may
+	switch w.name {
+	case "start":
+		err = o.build(ctx)
+	case "imap":
+		err = o.fillBoxes(ctx, s)
+	}
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()

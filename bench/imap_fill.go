@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/mailkeel/mailkeel/bench/load"
+)
+
+// fillAtOnce is how many messages of bigSize are put into a mailbox at once, by a
+// server that can do that.
+const fillAtOnce = 100
+
+// fillBoxes fills the mailboxes of a server through its own door, once.
+func (o *options) fillBoxes(ctx context.Context, s server) (err error) {
+	name := s.name("imap")
+	if o.boxes[name] != "" {
+		return nil
+	}
+	dir := filepath.Join(o.dir, fmt.Sprintf("boxes%d", len(o.boxes)))
+	begin := time.Now()
+	at, err := s.start(ctx, filepath.Join(o.dir, "filling"), job{work: "imap", imap: true, data: dir})
+	if err != nil {
+		return err
+	}
+	defer stopAll(&err, s)
+	_, ours := s.(*postoffice)
+	r := &reading{o: o, at: at, user: owners(ours)}
+	c, _, err := r.session(ctx, 0, "", false)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, box := range []struct {
+		name           string
+		messages, size int
+	}{{bigBox, o.mailbox, bigSize}, {largeBox, o.large(), largeSize}} {
+		if _, err := c.Do("CREATE " + box.name); err != nil {
+			return err
+		}
+		if err := r.fill(ctx, box.name, box.messages, box.size, c.Has("MULTIAPPEND")); err != nil {
+			return err
+		}
+	}
+	if o.boxes == nil {
+		o.boxes = map[string]string{}
+	}
+	o.boxes[name] = dir
+	fmt.Fprintf(o.log, "%s: %s messages stored in %v\n", name, thousands(o.mailbox+o.large()), time.Since(begin).Round(time.Millisecond))
+	return nil
+}
+
+// fill puts messages into a mailbox. One session does it if it can put many at once,
+// so that they lie in order.
+func (r *reading) fill(ctx context.Context, mailbox string, messages, size int, multi bool) error {
+	clients, step := imapClients, 1
+	if multi {
+		clients, step = 2, max(1, fillAtOnce*bigSize/size)
+	}
+	var next atomic.Int64
+	errs := make(chan error, clients)
+	for range clients {
+		go func() {
+			errs <- func() error {
+				var c *load.IMAP
+				for {
+					from := int(next.Add(int64(step))) - step
+					if from >= messages {
+						return nil
+					}
+					if c == nil {
+						var err error
+						if c, _, err = r.session(ctx, 0, "", false); err != nil {
+							return err
+						}
+						defer c.Close()
+					}
+					var batch [][]byte
+					for i := from; i < min(from+step, messages); i++ {
+						batch = append(batch, r.o.corpus.Stored(i, size))
+					}
+					if err := c.Append(mailbox, batch...); err != nil {
+						return err
+					}
+				}
+			}()
+		}()
+	}
+	var err error
+	for range clients {
+		err = errors.Join(err, <-errs)
+	}
+	return err
+}
+
+// owners are the users of a server by number.
+func owners(ours bool) func(n int) (name, password string) {
+	return func(n int) (string, string) {
+		if !ours {
+			return fmt.Sprintf("u%d", n), "pass"
+		}
+		return fmt.Sprintf("u%d@example.test", n), fmt.Sprintf("correct horse battery %d", n)
+	}
+}
