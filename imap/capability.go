@@ -26,6 +26,7 @@ var lateCapabilities = [...]string{
 	"ESEARCH",
 	"ID",
 	"IDLE",
+	"INPROGRESS",
 	"LIST-EXTENDED",
 	"LIST-STATUS",
 	"MOVE",
@@ -36,6 +37,7 @@ var lateCapabilities = [...]string{
 	"UIDPLUS",
 	"UNSELECT",
 	"UTF8=ACCEPT",
+	"WITHIN",
 }
 
 // capabilities lists what works in the state of the connection. Before login that

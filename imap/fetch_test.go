@@ -485,7 +485,7 @@ func checkData(b []byte) error {
 
 func FuzzSearch(f *testing.F) {
 	for _, s := range []string{
-		"ALL", "RETURN (MIN SAVE) CHARSET UTF-8 NOT (OR SEEN BODY \"x\" 1:* UID 3,4)", "SINCE 1-Jan-2024 LARGER 3 SMALLER 9 HEADER a b", "OR OR SEEN $ KEYWORD x", "1:*,5 UNKEYWORD $x SENTON 1-Feb-2020",
+		"ALL", "RETURN (MIN SAVE) CHARSET UTF-8 NOT (OR SEEN BODY \"x\" 1:* UID 3,4)", "SINCE 1-Jan-2024 LARGER 3 SMALLER 9 HEADER a b", "OR OR SEEN $ KEYWORD x", "RETURN (COUNT PARTIAL -1:-5) OLDER 60 YOUNGER 3600", "1:*,5 UNKEYWORD $x SENTON 1-Feb-2020",
 	} {
 		f.Add(s)
 	}
@@ -494,7 +494,8 @@ func FuzzSearch(f *testing.F) {
 	})}
 	f.Fuzz(func(t *testing.T, s string) {
 		p := searchParser{parser: newParser(s)}
-		p.searchOptions()
+		p.returns()
+		p.searchCharset()
 		k := p.searchKeys()
 		if p.end() != nil {
 			return
@@ -502,7 +503,7 @@ func FuzzSearch(f *testing.F) {
 		q := new(query)
 		q.matcher = q.compile(sel, k)
 		opposite := new(query)
-		opposite.matcher = opposite.compile(sel, &imap.SearchCriteria{Not: []imap.SearchCriteria{*k}})
+		opposite.matcher = opposite.compile(sel, &criteria{Not: []criteria{*k}})
 		var a, b facts
 		for seq, r := range sel.snap.all(sel.snap.everything()) {
 			a.reset(q)

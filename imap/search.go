@@ -3,6 +3,7 @@ package imap
 import (
 	"iter"
 	"math/bits"
+	"slices"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -10,80 +11,139 @@ import (
 // search is SEARCH and UID SEARCH (RFC 9051, 6.4.4).
 func (c *conn) search(cmd *command) error {
 	cmd.sp()
-	p := searchParser{parser: cmd.parser, noCharset: c.utf8}
-	options := p.searchOptions()
-	criteria := p.searchKeys()
-	save := options != nil && options.ReturnSave
+	p := c.searchParser(cmd)
+	r := p.returns()
+	p.searchCharset()
+	k := p.searchKeys()
 	err := cmd.end()
 	var found *result
 	if err == nil {
-		found, err = c.find(criteria)
+		found, err = c.find(cmd, k)
 	}
 	if err != nil {
-		if e, _ := answer(err); save && e.Type == imap.StatusResponseTypeNo {
-			c.sel.saved = nil // RFC 9051, 6.4.4.1
-		}
-		return err
+		return c.unsaved(&r, err)
 	}
-	if save {
-		c.sel.saved = found.saved(options)
+	if r.save {
+		c.sel.saved = saved(&r, c.sel.snap, found)
 	}
+	c.answer(cmd, &r, found)
+	return nil
+}
+
+// searchParser returns a parser of what follows the name of SEARCH and its kin.
+func (c *conn) searchParser(cmd *command) *searchParser {
+	return &searchParser{parser: cmd.parser, noCharset: c.utf8, now: c.srv.now()}
+}
+
+// unsaved is for a command that failed. If it was to save its result and was not
+// merely misspelled, "$" is empty now (RFC 9051, 6.4.4.1).
+func (c *conn) unsaved(r *returns, err error) error {
+	if e, _ := answer(err); r.save && c.sel != nil && e.Type == imap.StatusResponseTypeNo {
+		c.sel.saved = nil
+	}
+	return err
+}
+
+// An outcome is the messages that a command found, in the order in which it tells
+// them.
+type outcome interface {
+	len() int
+	// numbers yields their sequence numbers or UIDs.
+	numbers(uid bool) iter.Seq[uint32]
+}
+
+// answer tells what SEARCH or SORT found, in the form that was asked for.
+func (c *conn) answer(cmd *command, r *returns, found outcome) {
 	switch {
-	case options != nil && !options.ReturnAll && !options.ReturnCount && !options.ReturnMin && !options.ReturnMax:
-		// Only SAVE, which is not answered.
-	case options != nil:
-		c.extendedResult(cmd, options, found)
-	case c.rev2:
-		c.extendedResult(cmd, &imap.SearchOptions{ReturnAll: true}, found)
+	case !r.answered(): // only SAVE
+	case r.given:
+		c.extendedResult(cmd, r, found)
+	case c.rev2 && cmd.name == "SEARCH":
+		c.extendedResult(cmd, &returns{all: true}, found)
 	default:
-		c.w.raw("* SEARCH")
+		c.w.raw("* ")
+		c.w.raw(cmd.name)
 		for n := range found.numbers(cmd.uid) {
 			c.w.sp()
 			c.w.num(uint64(n))
 		}
 		c.w.crlf()
 	}
-	return nil
 }
 
 // extendedResult writes ESEARCH (RFC 9051, 7.3.4).
-func (c *conn) extendedResult(cmd *command, o *imap.SearchOptions, found *result) {
+func (c *conn) extendedResult(cmd *command, r *returns, found outcome) {
 	c.w.raw("* ESEARCH (TAG ")
 	c.w.string(cmd.tag)
 	c.w.byte(')')
 	if cmd.uid {
 		c.w.raw(" UID")
 	}
-	var low, high, count uint32
-	for n := range found.numbers(cmd.uid) {
-		if count == 0 {
-			low = n
-		}
-		high = n
-		count++
-	}
-	if count > 0 {
-		if o.ReturnMin {
-			c.w.raw(" MIN ")
-			c.w.num(uint64(low))
-		}
-		if o.ReturnMax {
-			c.w.raw(" MAX ")
-			c.w.num(uint64(high))
-		}
-	}
-	if o.ReturnCount {
-		c.w.raw(" COUNT ")
-		c.w.num(uint64(count))
-	}
-	if o.ReturnAll && count > 0 {
-		c.w.raw(" ALL ")
-		c.w.set(found.numbers(cmd.uid))
-	}
+	c.resultData(cmd, r, found)
 	c.w.crlf()
 }
 
-// set writes numbers, which ascend, as a set.
+// resultData writes the items of an ESEARCH response.
+func (c *conn) resultData(cmd *command, r *returns, found outcome) {
+	count := found.len()
+	if count > 0 {
+		first, last := ends(found, cmd.uid)
+		if r.min {
+			c.w.raw(" MIN ")
+			c.w.num(uint64(first))
+		}
+		if r.max {
+			c.w.raw(" MAX ")
+			c.w.num(uint64(last))
+		}
+	}
+	if r.count {
+		c.w.raw(" COUNT ")
+		c.w.num(uint64(count))
+	}
+	if r.all && count > 0 {
+		c.w.raw(" ALL ")
+		c.w.set(found.numbers(cmd.uid))
+	}
+	if r.partial != nil {
+		c.w.raw(" PARTIAL (")
+		c.w.raw(r.partial.String())
+		if lo, hi := r.partial.of(count); lo == hi {
+			c.w.raw(" NIL)")
+		} else {
+			c.w.sp()
+			c.w.set(slice(found.numbers(cmd.uid), lo, hi))
+			c.w.byte(')')
+		}
+	}
+}
+
+// ends returns the first and the last number of what was found.
+func ends(found outcome, uid bool) (first, last uint32) {
+	for n := range found.numbers(uid) {
+		if first == 0 {
+			first = n
+		}
+		last = n
+	}
+	return first, last
+}
+
+// slice yields the numbers lo up to but without hi, from zero.
+func slice(numbers iter.Seq[uint32], lo, hi int) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		i := 0
+		for n := range numbers {
+			if i >= hi || i >= lo && !yield(n) {
+				return
+			}
+			i++
+		}
+	}
+}
+
+// set writes numbers as a set, in the order in which they come: runs that ascend
+// become ranges.
 func (w *writer) set(numbers iter.Seq[uint32]) {
 	var first, last uint32
 	begun := false
@@ -160,27 +220,46 @@ func (r *result) numbers(uid bool) iter.Seq[uint32] {
 	}
 }
 
-// saved returns what "$" stands for from now on: all that was found, but only the
-// first or the last if nothing else was asked for (RFC 9051, 6.4.4.1). A run of
-// messages is a range of UIDs, for there are no others between.
-func (r *result) saved(o *imap.SearchOptions) (set imap.UIDSet) {
-	for run := range r.runs() {
+func (r *result) len() (n int) {
+	for _, word := range r.bits {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
+// saved returns what "$" stands for from now on: all that was found, but only what
+// was told if that is the first, the last or a part of it (RFC 9051, 6.4.4.1;
+// RFC 9394, 3.2). A run of messages is a range of UIDs, for there are no others
+// between.
+func saved(r *returns, s *snapshot, found outcome) (set imap.UIDSet) {
+	n := found.len()
+	seqs := make([]uint32, 0, n)
+	if n == 0 || r.all || r.count || !r.min && !r.max && r.partial == nil {
+		seqs = slices.AppendSeq(seqs, found.numbers(false))
+	} else {
+		lo, hi := 0, 0
+		if r.partial != nil {
+			lo, hi = r.partial.of(n)
+		}
+		i := 0
+		for seq := range found.numbers(false) {
+			if r.min && i == 0 || r.max && i == n-1 || i >= lo && i < hi {
+				seqs = append(seqs, seq)
+			}
+			i++
+		}
+	}
+	slices.Sort(seqs)
+	for len(seqs) > 0 {
+		k := 1
+		for k < len(seqs) && seqs[k] == seqs[k-1]+1 {
+			k++
+		}
 		set = append(set, imap.UIDRange{
-			Start: imap.UID(r.snap.at(run.lo).uid),
-			Stop:  imap.UID(r.snap.at(run.hi - 1).uid),
+			Start: imap.UID(s.at(int(seqs[0]) - 1).uid),
+			Stop:  imap.UID(s.at(int(seqs[k-1]) - 1).uid),
 		})
+		seqs = seqs[k:]
 	}
-	n := len(set)
-	if n == 0 || o.ReturnAll || o.ReturnCount || !o.ReturnMin && !o.ReturnMax {
-		return set
-	}
-	first := imap.UIDRange{Start: set[0].Start, Stop: set[0].Start}
-	last := imap.UIDRange{Start: set[n-1].Stop, Stop: set[n-1].Stop}
-	switch {
-	case !o.ReturnMax:
-		return imap.UIDSet{first}
-	case !o.ReturnMin:
-		return imap.UIDSet{last}
-	}
-	return imap.UIDSet{first, last}
+	return set
 }

@@ -38,8 +38,9 @@ type matcher struct {
 	sentBefore     int
 	larger         int64
 	smaller        int64
-	headers        []int // of query.headers
-	needles        []int // of query.needles
+	older, younger time.Time // zero says nothing
+	headers        []int     // of query.headers
+	needles        []int     // of query.needles
 	not            []*matcher
 	or             [][2]*matcher
 }
@@ -62,17 +63,18 @@ type needle struct {
 }
 
 // compile makes a query of criteria, for the snapshot that the client knows.
-func (c *conn) compile(k *imap.SearchCriteria) *query {
+func (c *conn) compile(k *criteria) *query {
 	q := new(query)
 	q.matcher = q.compile(c.sel, k)
 	return q
 }
 
-func (q *query) compile(sel *selection, k *imap.SearchCriteria) *matcher {
+func (q *query) compile(sel *selection, k *criteria) *matcher {
 	m := &matcher{
 		since: dayOf(k.Since), before: dayOf(k.Before),
 		sentSince: dayOf(k.SentSince), sentBefore: dayOf(k.SentBefore),
 		larger: k.Larger, smaller: k.Smaller,
+		older: k.Older, younger: k.Younger,
 	}
 	for _, set := range k.SeqNum {
 		m.sets = append(m.sets, sel.snap.anySeqSpans(set))
@@ -89,7 +91,7 @@ func (q *query) compile(sel *selection, k *imap.SearchCriteria) *matcher {
 	for _, f := range k.NotFlag {
 		m.without = append(m.without, string(f))
 	}
-	if m.since != 0 || m.before != 0 || m.larger != 0 || m.smaller != 0 {
+	if m.asksHot() {
 		q.level = max(q.level, hotRows)
 	}
 	if m.sentSince != 0 || m.sentBefore != 0 || len(k.Header)+len(k.Body)+len(k.Text) > 0 {
@@ -191,7 +193,7 @@ func (q *query) ask(m *matcher, f *facts) verdict {
 			return v
 		}
 	}
-	if m.since != 0 || m.before != 0 || m.larger != 0 || m.smaller != 0 {
+	if m.asksHot() {
 		if !and(m.hot(f)) {
 			return v
 		}
@@ -249,6 +251,11 @@ func inSpans(ss []span, pos int) bool {
 	return lo < len(ss) && ss[lo].lo <= pos
 }
 
+// asksHot reports whether hot must be asked.
+func (m *matcher) asksHot() bool {
+	return m.since != 0 || m.before != 0 || m.larger != 0 || m.smaller != 0 || !m.older.IsZero() || !m.younger.IsZero()
+}
+
 // hot asks about the internal date and the size.
 func (m *matcher) hot(f *facts) verdict {
 	if f.read < hotRows {
@@ -257,7 +264,8 @@ func (m *matcher) hot(f *facts) verdict {
 	msg := f.entry.msg
 	d := dayOf(msg.Received)
 	return is((m.since == 0 || d >= m.since) && (m.before == 0 || d < m.before) &&
-		(m.larger == 0 || msg.Size > m.larger) && (m.smaller == 0 || msg.Size < m.smaller))
+		(m.larger == 0 || msg.Size > m.larger) && (m.smaller == 0 || msg.Size < m.smaller) &&
+		(m.older.IsZero() || !msg.Received.After(m.older)) && (m.younger.IsZero() || !msg.Received.Before(m.younger)))
 }
 
 // sent asks about the Date field; without a date nothing matches.

@@ -21,52 +21,33 @@ type searchParser struct {
 	*parser
 	noCharset     bool   // RFC 6855, 3: UTF8=ACCEPT leaves no choice
 	charset       string // of strings
+	now           time.Time
 	keys, needles int
 }
 
-// searchOptions reads RETURN, which is nil if it is not there, and CHARSET.
-func (p *searchParser) searchOptions() (o *imap.SearchOptions) {
-	if p.word("RETURN") {
-		p.sp()
-		o = new(imap.SearchOptions)
-		n := 0
-		p.list(func() {
-			n++
-			switch p.keyword() {
-			case "MIN":
-				o.ReturnMin = true
-			case "MAX":
-				o.ReturnMax = true
-			case "ALL":
-				o.ReturnAll = true
-			case "COUNT":
-				o.ReturnCount = true
-			case "SAVE":
-				o.ReturnSave = true
-			default:
-				p.fail("unknown result option")
-			}
-		})
-		o.ReturnAll = o.ReturnAll || n == 0
-		p.sp()
+// searchCharset reads CHARSET.
+func (p *searchParser) searchCharset() {
+	if !p.word("CHARSET") {
+		return
 	}
-	if p.word("CHARSET") {
-		p.sp()
-		p.charset = p.astring()
-		if p.ok() && p.noCharset {
-			p.fail("CHARSET with UTF8=ACCEPT")
-		}
-		if p.ok() && !charset.Known(p.charset) {
-			p.err = no("BADCHARSET (US-ASCII UTF-8)", "Unknown charset")
-		}
-		p.sp()
+	p.sp()
+	if p.ok() && p.noCharset {
+		p.fail("CHARSET with UTF8=ACCEPT")
 	}
-	return o
+	p.setCharset(p.astring())
+	p.sp()
+}
+
+// setCharset takes the charset of the strings that follow.
+func (p *searchParser) setCharset(name string) {
+	if p.charset = name; p.ok() && !charset.Known(name) {
+		p.err = no("BADCHARSET (US-ASCII UTF-8)", "Unknown charset")
+	}
 }
 
 // searchKeys reads keys up to the end of the command; all of them must match.
-func (p *searchParser) searchKeys() *imap.SearchCriteria {
-	c := new(imap.SearchCriteria)
+func (p *searchParser) searchKeys() *criteria {
+	c := new(criteria)
 	for p.key(c); p.ok() && len(trimSpace(p.line)) > 0; p.key(c) {
 		p.sp()
 	}
@@ -74,7 +55,7 @@ func (p *searchParser) searchKeys() *imap.SearchCriteria {
 }
 
 // key reads one key into c, which must match too.
-func (p *searchParser) key(c *imap.SearchCriteria) {
+func (p *searchParser) key(c *criteria) {
 	if p.keys++; p.keys > maxKeys {
 		p.err = no(imap.ResponseCodeLimit, "Too many search keys")
 	}
@@ -119,6 +100,9 @@ func (p *searchParser) key(c *imap.SearchCriteria) {
 	case "LARGER", "SMALLER":
 		p.sp()
 		size(c, name, p.number64())
+	case "OLDER", "YOUNGER":
+		p.sp()
+		within(c, name, p.now, p.nzNumber())
 	case "BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE":
 		p.sp()
 		day(c, name, p.date())
@@ -138,11 +122,11 @@ func (p *searchParser) key(c *imap.SearchCriteria) {
 		c.Text = append(c.Text, p.needle())
 	case "NOT":
 		p.sp()
-		var sub imap.SearchCriteria
+		var sub criteria
 		p.key(&sub)
 		c.Not = append(c.Not, sub)
 	case "OR":
-		var sub [2]imap.SearchCriteria
+		var sub [2]criteria
 		p.sp()
 		p.key(&sub[0])
 		p.sp()
@@ -167,10 +151,10 @@ func (p *searchParser) needle() string {
 }
 
 // never makes c match nothing.
-func never(c *imap.SearchCriteria) { c.Not = append(c.Not, imap.SearchCriteria{}) }
+func never(c *criteria) { c.Not = append(c.Not, criteria{}) }
 
 // size takes LARGER or SMALLER into c.
-func size(c *imap.SearchCriteria, name string, n int64) {
+func size(c *criteria, name string, n int64) {
 	switch {
 	case name == "LARGER":
 		c.Larger = max(c.Larger, n)
@@ -181,8 +165,20 @@ func size(c *imap.SearchCriteria, name string, n int64) {
 	}
 }
 
+// within takes OLDER or YOUNGER into c: the internal date is that many seconds before
+// now, or earlier, or later (RFC 5032, 2).
+func within(c *criteria, name string, now time.Time, seconds uint32) {
+	t := now.Add(-time.Duration(seconds) * time.Second)
+	switch {
+	case name == "OLDER" && (c.Older.IsZero() || t.Before(c.Older)):
+		c.Older = t
+	case name == "YOUNGER" && t.After(c.Younger):
+		c.Younger = t
+	}
+}
+
 // day takes a key with a day into c, as since and before.
-func day(c *imap.SearchCriteria, name string, d time.Time) {
+func day(c *criteria, name string, d time.Time) {
 	name, sent := strings.CutPrefix(name, "SENT")
 	since, before := &c.Since, &c.Before
 	if sent {

@@ -3,7 +3,6 @@ package imap
 import (
 	"errors"
 	"io"
-	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -14,15 +13,10 @@ import (
 // maxSearchedHeader is how much of one header a search looks at.
 const maxSearchedHeader = 256 << 10
 
-// searchNews is how often the client hears that a long search goes on. Programs
-// and gateways between give up on a silent connection; and if it is the client
-// that has gone, the search ends.
-const searchNews = 10 * time.Second
-
 // find runs a search: first over what is known of all messages, then over what the
 // rows say of those for which that was not enough, and only then over texts. A
 // message that has gone does not match, nor one that cannot be read.
-func (c *conn) find(k *imap.SearchCriteria) (*result, error) {
+func (c *conn) find(cmd *command, k *criteria) (*result, error) {
 	q := c.compile(k)
 	snap := c.sel.snap
 	found := newResult(snap)
@@ -43,15 +37,10 @@ func (c *conn) find(k *imap.SearchCriteria) (*result, error) {
 			}
 		}
 	}
-	told := c.srv.now()
+	progress := c.progress(cmd, snap.size)
 	err := c.load(open, q.level, func(es []*entry) error {
-		if now := c.srv.now(); now.Sub(told) >= searchNews {
-			told = now
-			c.w.linef("* OK Searched %d%% of the mailbox", 100*int64(es[0].seq-1)/int64(snap.size))
-			c.w.Flush()
-			if err := c.w.lost(); err != nil {
-				return err
-			}
+		if err := progress.at(int(es[0].seq) - 1); err != nil {
+			return err
 		}
 		for _, e := range es {
 			if e.msg == nil {

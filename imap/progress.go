@@ -1,0 +1,41 @@
+package imap
+
+import "time"
+
+// progressNews is how often the client hears that a long command goes on. Programs
+// and gateways between give up on a silent connection; and if it is the client that
+// has gone, the command ends.
+const progressNews = 10 * time.Second
+
+// progress tells how far a command has come (RFC 9585).
+type progress struct {
+	c    *conn
+	tag  string
+	goal int
+	told time.Time
+}
+
+// progress begins a command that has goal steps to go, all told.
+func (c *conn) progress(cmd *command, goal int) *progress {
+	return &progress{c, cmd.tag, goal, c.srv.now()}
+}
+
+// at says that done steps are done, fewer than the goal and never less than before.
+// It tells the client if that is due; its error is that of the connection.
+func (p *progress) at(done int) error {
+	now := p.c.srv.now()
+	if now.Sub(p.told) < progressNews {
+		return nil
+	}
+	p.told = now
+	w := &p.c.w
+	w.raw("* OK [INPROGRESS (")
+	w.string(p.tag)
+	w.sp()
+	w.num(uint64(done))
+	w.sp()
+	w.num(uint64(p.goal))
+	w.linef(")] Processed %d%% of the messages", 100*int64(done)/int64(max(p.goal, 1)))
+	w.Flush()
+	return w.lost()
+}

@@ -1,0 +1,31 @@
+package imap
+
+import (
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// criteria are search keys that all must match: those that imap.SearchCriteria knows,
+// whose own Not and Or are not used, and those of extensions.
+type criteria struct {
+	imap.SearchCriteria
+	Not []criteria
+	Or  [][2]criteria
+
+	// Older and Younger bound the internal date, both inclusive (RFC 5032).
+	Older, Younger time.Time
+}
+
+// returns are the result options of SEARCH and its kin (RFC 9051, 6.4.4; RFC 4731).
+type returns struct {
+	given                bool // RETURN was there
+	min, max, all, count bool
+	save                 bool          // RFC 5182
+	partial              *partialRange // RFC 9394
+}
+
+// answered reports whether anything is to be told.
+func (r *returns) answered() bool {
+	return !r.given || r.min || r.max || r.all || r.count || r.partial != nil
+}
