@@ -25,7 +25,7 @@ func BenchmarkFetchFlags(b *testing.B) {
 // BenchmarkTell tells one change in a mailbox of 100,000.
 func BenchmarkTell(b *testing.B) {
 	s := numbered(100_000)
-	c := &conn{w: writer{Writer: linewriter.Writer{W: io.Discard}}, sel: &selection{snap: s, keywords: 1}}
+	c := &conn{w: writer{Writer: linewriter.Writer{W: io.Discard}}, session: session{sel: &selection{snap: s, keywords: 1}}}
 	b.ReportAllocs()
 	for i := store.ModSeq(2); b.Loop(); i++ {
 		s = s.apply([]change{{row: row{50_000, joinFlags([]string{`\Seen`, fmt.Sprint(i % 2)}), i}}})

@@ -35,6 +35,7 @@ var lateCapabilities = [...]string{
 	"SPECIAL-USE",
 	"STATUS=SIZE",
 	"UIDPLUS",
+	"UNAUTHENTICATE",
 	"UNSELECT",
 	"UTF8=ACCEPT",
 	"WITHIN",

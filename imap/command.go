@@ -74,6 +74,8 @@ func lookup(cmd *command) (func(*conn, *command) error, when) {
 	case "AUTHENTICATE":
 		return (*conn).authenticate, early
 
+	case "UNAUTHENTICATE":
+		return (*conn).unauthenticate, later
 	case "ENABLE":
 		return (*conn).enable, loggedIn
 	case "SELECT", "EXAMINE":

@@ -26,14 +26,11 @@ type conn struct {
 	w      writer
 	ctx    context.Context
 	log    *slog.Logger
+	base   *slog.Logger // log as it was before the login
 	remote netip.Addr
 	tls    bool
 
-	account store.AccountID
-	access  *store.Access // nil before login
-	sel     *selection    // nil unless a mailbox is selected
-	rev2    bool          // ENABLE IMAP4rev2
-	utf8    bool          // ENABLE UTF8=ACCEPT
+	session
 
 	over     bool // LOGOUT was answered
 	busy     bool // in the middle of a command
@@ -44,6 +41,16 @@ type conn struct {
 	onWake   func() error
 
 	deadline atomic.Int64 // by the server's clock, in ns; zero while it works
+}
+
+// A session is what a login begins and UNAUTHENTICATE ends: all that a client chose
+// or learnt since then belongs here, so that whoever logs in next begins anew.
+type session struct {
+	account store.AccountID
+	access  *store.Access // nil before login
+	sel     *selection    // nil unless a mailbox is selected
+	rev2    bool          // ENABLE IMAP4rev2
+	utf8    bool          // ENABLE UTF8=ACCEPT
 }
 
 // A lower is what lies below TLS, a guard.Conn. Wake lets another goroutine
@@ -91,12 +98,7 @@ func (c *conn) rest() {
 
 // serve runs the connection until it ends.
 func (c *conn) serve() {
-	defer func() {
-		c.unselect()
-		if c.access != nil {
-			c.srv.state.logout(c.account)
-		}
-	}()
+	defer c.leave()
 	c.greet()
 	for {
 		err := c.step()
@@ -115,6 +117,15 @@ func (c *conn) serve() {
 		c.w.release()
 		return
 	}
+}
+
+// leave ends the session, if there is one.
+func (c *conn) leave() {
+	c.unselect()
+	if c.access != nil {
+		c.srv.state.logout(c.account)
+	}
+	c.session = session{}
 }
 
 func (c *conn) greet() {

@@ -65,7 +65,7 @@ func (c *conn) enter(cmd *command, who accounts.Login) error {
 	}
 	c.account, c.access = who.Account, c.srv.Store.As(who.Account)
 	c.in.authed = true
-	c.log = c.log.With("account", who.Account)
+	c.base, c.log = c.log, c.log.With("account", who.Account)
 	c.log.Info("imap: logged in", "tls", c.tls)
 	cmd.code, cmd.text = "CAPABILITY "+c.capabilities(), "Logged in"
 	return nil
