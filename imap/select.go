@@ -41,6 +41,8 @@ func (c *conn) selectMailbox(cmd *command) error {
 	}
 	c.w.linef("* OK [UIDVALIDITY %d] UIDs valid", snap.box.UIDValidity)
 	c.w.linef("* OK [UIDNEXT %d] Predicted next UID", snap.box.UIDNext)
+	c.w.linef("* OK [HIGHESTMODSEQ %d] Highest", snap.box.ModSeq)
+	c.w.linef("* OK [MAILBOXID (%s)] Same whatever its name", mailboxID(folder.ID))
 	if c.rev2 {
 		c.w.raw(`* LIST () "` + delimiter + `" `)
 		c.w.mailbox(folder.Name)
