@@ -18,12 +18,15 @@ func (c *conn) idle(cmd *command) error {
 		vs := &c.srv.state.views
 		defer vs.leave(sel.view, c)
 		vs.wait(sel.view, c)
-		c.onWake = func() error { return c.update(c.ctx, true) }
+		c.onWake = func() error { return c.follow(true) }
 	}
-	c.w.linef("+ idling")
+	c.w.raw("+ idling")
+	c.w.crlf()
 	// What came since the last command, before anybody was listening.
-	if err := c.onWake(); err != nil {
-		return err
+	if c.sel != nil {
+		if err := c.update(c.ctx, true); err != nil {
+			return err
+		}
 	}
 	cmd.left = maxEarlyCommand
 	if cmd.next(); cmd.err != nil {

@@ -1,21 +1,17 @@
 package imap
 
 import (
-	"bufio"
 	"errors"
 
 	"github.com/mailkeel/mailkeel/internal/guard"
 )
-
-// inputBuffer is how much of what a client sends is read ahead.
-const inputBuffer = 4 << 10
 
 // An input reads what one client sends. Before it waits for the client, what was
 // written leaves.
 type input struct {
 	c      *conn
 	w      *writer
-	br     *bufio.Reader
+	br     readAhead
 	long   []byte // a line that did not fit into br
 	authed bool   // the limits after login hold
 	// inside is set from when a literal was accepted until the line after it was
@@ -25,7 +21,7 @@ type input struct {
 
 func newInput(c *conn, w *writer) *input {
 	in := &input{c: c, w: w}
-	in.br = bufio.NewReaderSize(source{in}, inputBuffer)
+	in.br.src = source{in}
 	return in
 }
 
@@ -34,10 +30,10 @@ func (in *input) Read(p []byte) (int, error) { return in.br.Read(p) }
 
 // reset drops what was read ahead: what a client sends before TLS is not taken for
 // something that came under its protection (RFC 9051, 6.2.1).
-func (in *input) reset() { in.br.Reset(source{in}) }
+func (in *input) reset() { in.br.reset() }
 
 // pending reports whether the client has sent more already.
-func (in *input) pending() bool { return in.br.Buffered() > 0 }
+func (in *input) pending() bool { return in.br.buffered() > 0 }
 
 // source reads from the network for input.br.
 type source struct{ in *input }
@@ -82,8 +78,8 @@ func (in *input) readLine(limit int) (line []byte, lit literal, cut bool, err er
 	tail := end[:0]
 	skipped := 0
 	for {
-		b, err := in.br.ReadSlice('\n')
-		if err != nil && err != bufio.ErrBufferFull {
+		b, err := in.br.line()
+		if err != nil && err != errLong {
 			return nil, literal{}, false, err
 		}
 		whole := err == nil

@@ -89,6 +89,16 @@ func (c *conn) update(ctx context.Context, expunge bool) error {
 	return c.w.lost()
 }
 
+// follow is update after the view was moved on by views.follow, which has read for
+// all sessions: a thousand that are woken at once read nothing themselves.
+func (c *conn) follow(expunge bool) error {
+	if err := c.sel.view.lost(); err != nil {
+		return c.update(c.ctx, expunge) // for this session to find out
+	}
+	c.tell(c.sel.view.cur.Load(), expunge)
+	return c.w.lost()
+}
+
 // tell writes the difference between what the client was told and is.
 func (c *conn) tell(is *snapshot, expunge bool) {
 	was := c.sel.snap

@@ -24,8 +24,9 @@ type view struct {
 	access *store.Access
 	id     store.MailboxID
 
-	mu  sync.Mutex // held while reading
-	cur atomic.Pointer[snapshot]
+	mu     sync.Mutex // held while reading
+	cur    atomic.Pointer[snapshot]
+	failed atomic.Pointer[error] // of the last reading for those in IDLE
 
 	refs int // guarded by views.mu, as are those below
 	kept int // rows it had when the last session left
@@ -254,6 +255,14 @@ func (vs *views) wait(v *view, c *conn) {
 	go vs.follow(v, v.cur.Load(), wake, stop, v.quit)
 }
 
+// lost returns why views.follow could not read.
+func (v *view) lost() error {
+	if err := v.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 func (vs *views) leave(v *view, c *conn) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -283,6 +292,9 @@ func (vs *views) follow(v *view, told *snapshot, wake <-chan struct{}, stop func
 	defer stop()
 	for {
 		now, err := v.safeRefresh()
+		if v.failed.Store(nil); err != nil {
+			v.failed.Store(&err)
+		}
 		if err != nil || now != told {
 			told = now
 			vs.mu.Lock()
