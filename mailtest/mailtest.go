@@ -1,17 +1,25 @@
-// Package mailtest runs a real mail server inside a test: SMTP, submission and
-// IMAP on loopback, over memory.
+// Package mailtest runs a real mail server inside a test: SMTP, submission, LMTP,
+// IMAP and POP3 on loopback, over memory.
 //
-//	srv := mailtest.New(t)
-//	srv.Account("ann@example.test", "secret")
-//	// ... the code under test sends to ann through srv.SMTPAddr() ...
-//	m := srv.Wait(ctx, 1)[0]
+//	func TestWelcome(t *testing.T) {
+//		srv := mailtest.New(t)
+//		app.Register(srv.SMTPAddr(), "ann@example.test") // the code under test
+//		m := srv.Wait(t.Context(), mailtest.To("ann@example.test").Subject("Welcome"))
+//		if !strings.Contains(m.Text(), "Ann") {
+//			t.Errorf("no name in %s", m)
+//		}
+//	}
 //
 // It is the production server with memory backends. New returns when every
-// listener accepts, on ports that were free, and the end of the test ends it.
-// Nothing sleeps: Wait returns at the moment when the message is filed. Servers
-// share nothing, so tests may run in parallel.
+// listener accepts, on ports that were free, and the end of the test ends it. An
+// address exists once mail for it comes, and any password lets its owner in; with
+// Options.Strict the accounts are those that the test makes.
 //
-// Time is that of Config.Clock. In a bubble of testing/synctest, where sockets would
+// Nothing sleeps and nothing polls: Wait returns at the moment when the message is
+// filed, and AssertNone when everything in flight has come to rest. Servers share
+// nothing, so tests may run in parallel.
+//
+// Time is that of Options.Clock. In a bubble of testing/synctest, where sockets would
 // hold the time up, give the doors a Listener in memory or turn them off: then the
 // five days until a bounce pass in milliseconds.
 package mailtest
@@ -19,16 +27,15 @@ package mailtest
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/mailkeel/mailkeel/accounts"
-	"github.com/mailkeel/mailkeel/internal/certs"
 	"github.com/mailkeel/mailkeel/queue/memqueue"
 	"github.com/mailkeel/mailkeel/server"
+	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob/memblob"
 	"github.com/mailkeel/mailkeel/store/memstore"
 )
@@ -37,62 +44,63 @@ import (
 const Hostname = "mx.example.test"
 
 // A Server is a mail server for one test. Methods that cannot do what they are for
-// end the test, which only the test's own goroutine may do: call Account, Wait, Left
-// and those for addresses there. What was returned may be used anywhere.
+// end the test, which only the test's own goroutine may do: call those that take no
+// testing.TB there. What was returned may be used anywhere.
 type Server struct {
 	// Server is the server itself, for what has no method here.
 	*server.Server
 
 	tb    testing.TB
+	opts  Options
 	users *directory
-	roots *x509.CertPool
+	ca    *authority
 	ctx   context.Context // ends with the test
 
 	mu      sync.Mutex
-	changed chan struct{} // closed and replaced when something below grows
-	filed   []*Message
-	left    []*Message
+	changed chan struct{} // closed and replaced when something below changes
+	arrived []*Message
+	seen    map[store.AccountID]store.ModSeq // how far each account was followed
 	follow  sync.WaitGroup
 }
 
-// New starts a server, and ends it with the test. Each edit may change the Config
-// before that: limits, filters, a Clock, other backends.
-//
-// People log in with or without TLS. SMTP and submission do not offer STARTTLS,
-// because net/smtp.SendMail and others would take it, and find that nobody vouches for
-// the certificate; an edit with NoSTARTTLS = false is for code that insists on it. What
-// is not for one of the accounts counts as sent away: see Left.
-func New(tb testing.TB, edits ...func(*server.Config)) *Server {
+// New starts a server, and ends it with the test. Options may be left out; there is
+// one at most.
+func New(tb testing.TB, options ...Options) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, users: newDirectory(), changed: make(chan struct{})}
-	cert := &certs.SelfSigned{Names: []string{Hostname, "localhost", "127.0.0.1", "::1"}}
-	leaf, err := cert.GetCertificate(nil)
-	if err != nil {
-		tb.Fatal(err)
+	s := &Server{tb: tb, changed: make(chan struct{}), seen: map[store.AccountID]store.ModSeq{}}
+	switch len(options) {
+	case 0:
+	case 1:
+		s.opts = options[0]
+	default:
+		tb.Fatal("mailtest: New takes one Options")
 	}
-	s.roots = x509.NewCertPool()
-	s.roots.AddCert(leaf.Leaf)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.ctx = ctx
+	s.ca = newAuthority(s.opts.Clock)
+	s.users = newDirectory(s.opts.Strict, func(a accounts.Account) { s.follow.Go(func() { s.watch(a) }) })
 
 	any := server.Listen{Addr: "127.0.0.1:0"}
 	c := server.Config{
 		Hostname: Hostname,
-		Store:    &memstore.Backend{}, Blobs: &memblob.Store{}, Queue: &memqueue.Backend{},
+		Store:    &memstore.Backend{}, Blobs: &memblob.Store{Clock: s.opts.Clock}, Queue: &memqueue.Backend{},
 		Directory: s.users, Auth: s.users,
-		SMTP: any, Submission: any, Submissions: any, IMAP: any, IMAPS: any,
-		TLS:          &tls.Config{GetCertificate: cert.GetCertificate, MinVersion: tls.VersionTLS12},
-		NoSTARTTLS:   true,
+		SMTP: any, LMTP: any, Submission: any, Submissions: any, IMAP: any, IMAPS: any, POP3: any, POP3S: any,
+		TLS:          s.ca.serverTLS(Hostname),
+		NoSTARTTLS:   !s.opts.STARTTLS,
 		InsecureAuth: true,
 		Rest:         transport{s},
+		Clock:        s.opts.Clock,
 		Logger:       slog.New(slog.NewTextHandler(logs{tb}, nil)),
 	}
-	for _, edit := range edits {
-		edit(&c)
+	if s.opts.Config != nil {
+		s.opts.Config(&c)
 	}
+	var err error
 	if s.Server, err = server.New(c); err != nil {
+		cancel()
 		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.ctx = ctx
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	tb.Cleanup(func() {
@@ -100,6 +108,7 @@ func New(tb testing.TB, edits ...func(*server.Config)) *Server {
 		if err := <-done; err != nil {
 			tb.Errorf("mailtest: the server ended with %v", err)
 		}
+		s.users.close()
 		s.follow.Wait()
 	})
 	select {
@@ -107,6 +116,9 @@ func New(tb testing.TB, edits ...func(*server.Config)) *Server {
 	case err := <-done:
 		done <- nil
 		tb.Fatalf("mailtest: the server did not start: %v", err)
+	}
+	for _, a := range s.opts.Accounts {
+		s.Account(a.Address, a.Password)
 	}
 	return s
 }
@@ -119,45 +131,23 @@ func (l logs) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (s *Server) addr(door string) string {
-	a := s.Addr(door)
-	if a == nil {
-		s.tb.Helper()
-		s.tb.Fatalf("mailtest: %s is off", door)
-	}
-	return a.String()
-}
-
-// SMTPAddr is where mail from other servers comes in, "127.0.0.1:port".
-func (s *Server) SMTPAddr() string { return s.addr(server.SMTP) }
-
-// SubmissionAddr is where users send, after AUTH.
-func (s *Server) SubmissionAddr() string { return s.addr(server.Submission) }
-
-// SubmissionsAddr is the same with TLS from the start: see ClientTLS.
-func (s *Server) SubmissionsAddr() string { return s.addr(server.Submissions) }
-
-// IMAPAddr is where users read, with STARTTLS.
-func (s *Server) IMAPAddr() string { return s.addr(server.IMAP) }
-
-// IMAPSAddr is the same with TLS from the start.
-func (s *Server) IMAPSAddr() string { return s.addr(server.IMAPS) }
-
-// ClientTLS is a TLS configuration that trusts this server and no other.
-func (s *Server) ClientTLS() *tls.Config {
-	return &tls.Config{RootCAs: s.roots, ServerName: Hostname}
-}
-
-// Account makes an account that receives and sends as address. Its domain becomes
-// ours with it. The same address again changes the password.
+// Account makes an account that receives and sends as address, or gives it another
+// password. An empty password lets any in, and none with Options.Strict. The domain
+// becomes ours with it.
 func (s *Server) Account(address, password string) accounts.Account {
 	s.tb.Helper()
-	acc, fresh, err := s.users.put(address, password)
+	acc, err := s.users.put(address, password)
 	if err != nil {
 		s.tb.Fatalf("mailtest: %v", err)
 	}
-	if fresh {
-		s.follow.Go(func() { s.watch(acc) })
-	}
 	return acc
 }
+
+// ClientTLS is a TLS configuration that trusts this server and no other.
+func (s *Server) ClientTLS() *tls.Config {
+	return &tls.Config{RootCAs: s.ca.pool(), ServerName: Hostname, Time: s.ca.now}
+}
+
+// CA is the certificate that vouches for the server, as PEM: for programs that are
+// told by a file whom to trust.
+func (s *Server) CA() []byte { return s.ca.pem() }

@@ -81,9 +81,6 @@ func trySend(addr string, conf *tls.Config, auth smtp.Auth, from string, to []st
 
 const text = "From: zoe@example.net\r\nTo: ann@example.test\r\nSubject: hello\r\n\r\nGrüße\r\n.dots\r\n"
 
-// withSTARTTLS is an edit of the Config.
-func withSTARTTLS(c *server.Config) { c.NoSTARTTLS = false }
-
 // TestSendMail: the standard library's way works as it is, also with a login.
 func TestSendMail(t *testing.T) {
 	srv := mailtest.New(t)
@@ -95,19 +92,19 @@ func TestSendMail(t *testing.T) {
 	if err := smtp.SendMail(srv.SubmissionAddr(), auth, "ann@example.test", []string{"ann@example.test"}, []byte("From: ann@example.test\r\n\r\n")); err != nil {
 		t.Error(err)
 	}
-	srv.Wait(soon(t), 2)
+	srv.WaitN(soon(t), 2, mailtest.Any())
 	if err := trySend(srv.SMTPAddr(), srv.ClientTLS(), nil, "zoe@example.net", []string{"ann@example.test"}, text); err == nil {
 		t.Error("STARTTLS is there and not offered")
 	}
 }
 
 func TestFromSMTPToIMAP(t *testing.T) {
-	srv := mailtest.New(t, withSTARTTLS)
+	srv := mailtest.New(t, mailtest.Options{Strict: true, STARTTLS: true})
 	srv.Account("ann@example.test", "secret")
 	srv.Account("bob@example.test", "hidden")
 	send(t, srv.SMTPAddr(), srv.ClientTLS(), nil, "zoe@example.net", []string{"ann@example.test", "bob@example.test"}, text)
 
-	ms := srv.Wait(soon(t), 2)
+	ms := srv.WaitN(soon(t), 2, mailtest.Any())
 	who := map[string]bool{}
 	for _, m := range ms {
 		who[m.Account] = true
@@ -168,17 +165,17 @@ func TestFromSMTPToIMAP(t *testing.T) {
 }
 
 func TestSubmission(t *testing.T) {
-	srv := mailtest.New(t, withSTARTTLS)
+	srv := mailtest.New(t, mailtest.Options{Strict: true, STARTTLS: true})
 	srv.Account("ann@example.test", "secret")
 	srv.Account("bob@example.test", "hidden")
 	auth := smtp.PlainAuth("", "ann@example.test", "secret", mailtest.Hostname)
 	host := srv.ClientTLS()
 	msg := "From: ann@example.test\r\nTo: bob@example.test, zoe@example.net\r\nSubject: out\r\n\r\nhi\r\n"
 	send(t, srv.SubmissionAddr(), host, plain{auth}, "ann@example.test", []string{"bob@example.test", "zoe@example.net"}, msg)
-	if m := srv.Wait(soon(t), 1)[0]; m.Account != "bob@example.test" || m.Header("Subject") != "out" {
+	if m := srv.Wait(soon(t), mailtest.To("bob@example.test")); m.Account != "bob@example.test" || m.Header("Subject") != "out" {
 		t.Errorf("bob got %v", m)
 	}
-	m := srv.Left(soon(t), 1)[0]
+	m := srv.Wait(soon(t), mailtest.Left())
 	if m.Envelope.From != "ann@example.test" || len(m.Envelope.Rcpts) != 1 || m.Envelope.Rcpts[0].Addr != "zoe@example.net" || m.Header("Message-ID") == "" {
 		t.Errorf("left: %v\n%s", m, m.Raw)
 	}
@@ -214,7 +211,7 @@ func TestServersAreIsolated(t *testing.T) {
 			for j := range 3 {
 				srv.Account(fmt.Sprintf("u%d@example.test", j), "pw")
 				send(t, srv.SMTPAddr(), nil, nil, "zoe@example.net", []string{fmt.Sprintf("u%d@example.test", j)}, fmt.Sprintf("Subject: %d %d\r\n\r\n", i, j))
-				ms := srv.Wait(soon(t), j+1)
+				ms := srv.WaitN(soon(t), j+1, mailtest.Any())
 				if got := ms[j].Header("Subject"); got != fmt.Sprintf("%d %d", i, j) {
 					t.Errorf("got %q", got)
 				}
@@ -224,10 +221,10 @@ func TestServersAreIsolated(t *testing.T) {
 }
 
 func TestConfigCanBeEdited(t *testing.T) {
-	srv := mailtest.New(t, func(c *server.Config) {
+	srv := mailtest.New(t, mailtest.Options{Strict: true, Config: func(c *server.Config) {
 		c.MaxBytes = 100
 		c.IMAP = server.Listen{}
-	})
+	}})
 	srv.Account("ann@example.test", "secret")
 	if srv.Addr(server.IMAP) != nil {
 		t.Error("IMAP is on")
@@ -254,25 +251,25 @@ func TestWaitSaysWhatDidArrive(t *testing.T) {
 	srv := mailtest.New(f)
 	srv.Account("ann@example.test", "secret")
 	send(t, srv.SMTPAddr(), nil, nil, "zoe@example.net", []string{"ann@example.test"}, text)
-	srv.Wait(soon(t), 1)
+	srv.WaitN(soon(t), 1, mailtest.Any())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	defer func() {
-		if recover() != any(f) || !strings.Contains(f.said, "before 2 messages were filed") || !strings.Contains(f.said, `ann@example.test INBOX: from "zoe@example.net", subject "hello"`) {
+		if recover() != any(f) || !strings.Contains(f.said, "1 of 2 came") || !strings.Contains(f.said, `ann@example.test INBOX: from "zoe@example.net", subject "hello"`) {
 			t.Errorf("said %q", f.said)
 		}
 	}()
-	srv.Wait(ctx, 2)
+	srv.WaitN(ctx, 2, mailtest.Any())
 }
 
 func TestTrustLiftsRatesOfUsers(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
-		srv := mailtest.New(t, func(c *server.Config) {
+		srv := mailtest.New(t, mailtest.Options{Strict: true, Config: func(c *server.Config) {
 			c.PerDay = 1
 			if trusted {
 				c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 			}
-		})
+		}})
 		srv.Account("ann@example.test", "secret")
 		auth := plain{smtp.PlainAuth("", "ann@example.test", "secret", mailtest.Hostname)}
 		msg := "From: ann@example.test\r\n\r\n"
@@ -291,13 +288,13 @@ func TestTrustLiftsRatesOfUsers(t *testing.T) {
 // TestDeletedAccountsGetTheirBounce is about mail that waits for an account which
 // is deleted meanwhile.
 func TestDeletedAccountsGetTheirBounce(t *testing.T) {
-	srv := mailtest.New(t)
+	srv := mailtest.New(t, mailtest.Options{Strict: true})
 	srv.Account("ann@example.test", "secret")
 	env := &mailkeel.Envelope{ID: "m1", From: "ann@example.test", Rcpts: []mailkeel.Recipient{{Addr: "gone@example.test", Account: "gone"}}}
 	if r := mailkeel.Deliver(t.Context(), srv.Queue, env, content("Subject: too late\r\n\r\n")); r[0].Err != nil {
 		t.Fatal(r[0].Err)
 	}
-	if m := srv.Wait(soon(t), 1)[0]; m.Account != "ann@example.test" || !strings.Contains(string(m.Raw), "5.1.1") {
+	if m := srv.WaitN(soon(t), 1, mailtest.Any())[0]; m.Account != "ann@example.test" || !strings.Contains(string(m.Raw), "5.1.1") {
 		t.Errorf("ann got\n%s", m.Raw)
 	}
 }
@@ -312,7 +309,7 @@ func (c content) Open(context.Context) (io.ReadCloser, error) {
 
 // TestGuessesCountAcrossDoors is T9: the limit on guesses is one for all doors.
 func TestGuessesCountAcrossDoors(t *testing.T) {
-	srv := mailtest.New(t, withSTARTTLS)
+	srv := mailtest.New(t, mailtest.Options{Strict: true, STARTTLS: true})
 	srv.Account("ann@example.test", "secret")
 	srv.Account("bob@example.test", "hidden")
 	for i := range 12 {
@@ -344,7 +341,7 @@ func TestUsualMailboxes(t *testing.T) {
 		`INBOX Gesendet\Sent`: func(c *server.Config) { c.Mailboxes = []store.InitialMailbox{{Name: "Gesendet", Role: "sent"}} },
 		`INBOX`:               func(c *server.Config) { c.Mailboxes = []store.InitialMailbox{} },
 	} {
-		srv := mailtest.New(t, edit)
+		srv := mailtest.New(t, mailtest.Options{Strict: true, Config: edit})
 		srv.Account("ann@example.test", "secret")
 		c, err := imapclient.DialInsecure(srv.IMAPAddr(), nil)
 		if err != nil {
@@ -393,11 +390,11 @@ func (n *notes) String() string {
 // TestTheLogFollowsAMessage: who wrote, to whom, and what became of it, by one ID.
 func TestTheLogFollowsAMessage(t *testing.T) {
 	log := &notes{}
-	srv := mailtest.New(t, withSTARTTLS, func(c *server.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	srv := mailtest.New(t, mailtest.Options{Strict: true, STARTTLS: true, Config: func(c *server.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) }})
 	srv.Account("ann@example.test", "secret")
 	auth := plain{smtp.PlainAuth("", "ann@example.test", "secret", mailtest.Hostname)}
 	send(t, srv.SubmissionAddr(), srv.ClientTLS(), auth, "ann@example.test", []string{"ann@example.test", "zoe@example.net"}, "From: ann@example.test\r\n\r\n")
-	id, _, _ := strings.Cut(srv.Left(soon(t), 1)[0].Envelope.ID, "/")
+	id, _, _ := strings.Cut(srv.Wait(soon(t), mailtest.Left()).Envelope.ID, "/")
 	srv.Queue.Settled(soon(t))
 	if trySend(srv.SMTPAddr(), nil, nil, "zoe@example.net", []string{"nobody@example.test"}, text) == nil ||
 		trySend(srv.SubmissionAddr(), srv.ClientTLS(), auth, "eve@example.test", []string{"zoe@example.net"}, text) == nil {
@@ -424,11 +421,11 @@ func TestTheLogFollowsAMessage(t *testing.T) {
 // TestBehindAProxy: who is behind a load balancer is judged by the address that it
 // tells.
 func TestBehindAProxy(t *testing.T) {
-	srv := mailtest.New(t, func(c *server.Config) {
+	srv := mailtest.New(t, mailtest.Options{Strict: true, Config: func(c *server.Config) {
 		c.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		c.MaxPerIP = 1
 		c.Reverse = func(_ context.Context, a netip.Addr) string { return "peer-" + a.String() + ".example.net" }
-	})
+	}})
 	srv.Account("ann@example.test", "secret")
 	dial := func(addr, from string) *textproto.Conn {
 		t.Helper()
@@ -452,7 +449,7 @@ func TestBehindAProxy(t *testing.T) {
 			t.Fatalf("%s: %v %s", step.say, err, msg)
 		}
 	}
-	if m := srv.Wait(soon(t), 1)[0]; !strings.Contains(m.Header("Received"), "from me (peer-192.0.2.7.example.net [192.0.2.7])") {
+	if m := srv.WaitN(soon(t), 1, mailtest.Any())[0]; !strings.Contains(m.Header("Received"), "from me (peer-192.0.2.7.example.net [192.0.2.7])") {
 		t.Errorf("Received: %s", m.Header("Received"))
 	}
 	for _, addr := range []string{srv.SMTPAddr(), srv.SubmissionAddr()} {

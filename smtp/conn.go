@@ -118,6 +118,12 @@ func (c *conn) context() (context.Context, context.CancelFunc) {
 }
 
 func (c *conn) setBusy(on bool) {
+	switch {
+	case on && !c.busy:
+		c.s.flow.begin()
+	case !on && c.busy:
+		c.s.flow.end()
+	}
 	c.busy = on
 	c.g.Busy(on)
 }

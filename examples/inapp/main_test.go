@@ -86,7 +86,7 @@ func reply(mx, from, to, msg string) error {
 }
 
 func TestAConversation(t *testing.T) {
-	world := mailtest.New(t) // where the customer has a mailbox
+	world := mailtest.New(t, mailtest.Options{Strict: true}) // where the customer has a mailbox
 	world.Account("zoe@example.test", "secret")
 	web, mx := start(t, "-relay", world.SMTPAddr())
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -117,7 +117,7 @@ func TestAConversation(t *testing.T) {
 	if !strings.Contains(page, "&lt;b&gt;Grüße") || strings.Contains(page, "<b>Gr") {
 		t.Errorf("page:\n%s", page)
 	}
-	m := world.Wait(ctx, 1)[0]
+	m := world.WaitN(ctx, 1, mailtest.Any())[0]
 	to := m.Header("From")
 	to = to[strings.Index(to, "<")+1 : len(to)-1]
 	if m.Header("Subject") != "[#1] Lost Bcc: x@y" || m.Header("Bcc") != "" || m.Header("Return-Path") != "<"+to+">" || !strings.HasPrefix(to, "support+1.") {
@@ -177,7 +177,7 @@ func TestAConversation(t *testing.T) {
 func TestABounceOfTheQueueReachesTheTicket(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	world := mailtest.New(t)
+	world := mailtest.New(t, mailtest.Options{Strict: true})
 	world.Account("zoe@example.test", "secret")
 	web, _ := start(t, "-relay", world.SMTPAddr())
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

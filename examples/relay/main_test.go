@@ -94,7 +94,7 @@ func send(addr string, auth smtp.Auth, from, to string) error {
 }
 
 func TestTrustedAndAuthenticatedMailIsRelayed(t *testing.T) {
-	world := mailtest.New(t)
+	world := mailtest.New(t, mailtest.Options{Strict: true})
 	world.Account("zoe@example.test", "secret")
 	near, users := start(t, "-relay", world.SMTPAddr(), "-account", "ann@office.test:pw-of-ann")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -103,11 +103,11 @@ func TestTrustedAndAuthenticatedMailIsRelayed(t *testing.T) {
 	if err := send(near, nil, "printer@office.test", "zoe@example.test"); err != nil {
 		t.Fatal(err)
 	}
-	world.Wait(ctx, 1)
+	world.WaitN(ctx, 1, mailtest.Any())
 	if err := send(users, plain{"ann@office.test", "pw-of-ann"}, "ann@office.test", "zoe@example.test"); err != nil {
 		t.Fatal(err)
 	}
-	m := world.Wait(ctx, 2)[1]
+	m := world.WaitN(ctx, 2, mailtest.Any())[1]
 	if m.Header("Return-Path") != "<ann@office.test>" || m.Body() != "hello\r\n" {
 		t.Errorf("zoe got\n%s", m.Raw)
 	}

@@ -24,7 +24,7 @@ func Example() {
 }
 
 func TestAServerThatIsClosed(t *testing.T) {
-	srv := mailtest.New(t)
+	srv := mailtest.New(t, mailtest.Options{Strict: true})
 	srv.Account("ann@example.test", "secret")
 	openrelay.Check(t, openrelay.Probe{Addr: srv.SMTPAddr(), Local: "ann@example.test", Hostname: mailtest.Hostname})
 }
@@ -39,7 +39,7 @@ func (f *found) Helper()               {}
 func (f *found) Errorf(string, ...any) { f.n++ }
 
 func TestAServerThatIsOpen(t *testing.T) {
-	srv := mailtest.New(t, func(c *server.Config) { c.Directory = anyone{} })
+	srv := mailtest.New(t, mailtest.Options{Config: func(c *server.Config) { c.Directory = anyone{} }})
 	f := &found{TB: t}
 	openrelay.Check(f, openrelay.Probe{Addr: srv.SMTPAddr(), Local: "ann@example.test", Hostname: mailtest.Hostname})
 	if f.n < 20 {

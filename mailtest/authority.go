@@ -1,0 +1,117 @@
+package mailtest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/mailkeel/mailkeel"
+)
+
+// An authority vouches for the servers of one test. It is made when somebody first
+// asks: most tests do without TLS.
+type authority struct {
+	clock mailkeel.Clock
+
+	once sync.Once
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+
+	mu     sync.Mutex
+	leaves map[string]*tls.Certificate // by host name
+}
+
+func newAuthority(clock mailkeel.Clock) *authority {
+	return &authority{clock: mailkeel.ClockOr(clock), leaves: map[string]*tls.Certificate{}}
+}
+
+func (a *authority) now() time.Time { return a.clock.Now() }
+
+// lifetime holds for any time that a test may move a clock to.
+const lifetime = 100 * 365 * 24 * time.Hour
+
+func (a *authority) template(name string) *x509.Certificate {
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		panic(err) // never
+	}
+	now := a.now()
+	return &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
+		NotBefore: now.Add(-lifetime), NotAfter: now.Add(lifetime),
+		BasicConstraintsValid: true,
+	}
+}
+
+func (a *authority) init() {
+	a.once.Do(func() {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			panic(err) // never
+		}
+		t := a.template("mailtest")
+		t.IsCA, t.KeyUsage = true, x509.KeyUsageCertSign
+		der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
+		if err == nil {
+			a.cert, err = x509.ParseCertificate(der)
+		}
+		if err != nil {
+			panic(fmt.Sprintf("mailtest: %v", err)) // never
+		}
+		a.key = key
+	})
+}
+
+// leaf is the certificate of a host, which is also that of this machine.
+func (a *authority) leaf(host string) (*tls.Certificate, error) {
+	a.init()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c := a.leaves[host]; c != nil {
+		return c, nil
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	t := a.template(host)
+	t.DNSNames = []string{host, "localhost"}
+	t.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	t.KeyUsage, t.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, key.Public(), a.key)
+	if err != nil {
+		return nil, err
+	}
+	c := &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key}
+	a.leaves[host] = c
+	return c, nil
+}
+
+func (a *authority) serverTLS(host string) *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		Time:           a.now,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return a.leaf(host) },
+	}
+}
+
+func (a *authority) pool() *x509.CertPool {
+	a.init()
+	p := x509.NewCertPool()
+	p.AddCert(a.cert)
+	return p
+}
+
+func (a *authority) pem() []byte {
+	a.init()
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+}

@@ -1,0 +1,42 @@
+package mailtest
+
+import (
+	"time"
+
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/server"
+)
+
+// Options are what a test may want otherwise. The zero value takes mail for any
+// address and lets anyone in.
+type Options struct {
+	// Accounts exist from the start.
+	Accounts []Account
+	// Strict makes no account by itself: mail for an unknown address of a domain
+	// that has accounts is refused, mail for other domains leaves, and only
+	// accounts with a password can log in, also with SCRAM.
+	Strict bool
+	// STARTTLS offers TLS on SMTP, LMTP and Submission. It is off because
+	// net/smtp.SendMail and others would take it, and find that they do not know
+	// who vouches for the certificate. IMAP and POP3 always offer it.
+	STARTTLS bool
+	// Clock is the time of the server; nil means real time. A *Clock stands
+	// until the test moves it.
+	Clock mailkeel.Clock
+	// Patience is how long a Wait lasts whose context has no deadline; zero
+	// means 30 s. It is in real time, whatever the Clock.
+	Patience time.Duration
+	// Config, if set, changes the configuration before the server is made:
+	// limits, filters, other backends, doors that shall be shut.
+	Config func(*server.Config)
+}
+
+// An Account is one that exists before mail for it comes.
+type Account struct {
+	Address string
+	// Password is what logs in; empty means any, and with Strict none.
+	Password string
+}
+
+// patience bounds a test that has gone wrong.
+const patience = 30 * time.Second
