@@ -38,6 +38,12 @@ type Account struct {
 	Name     string // for people
 	Disabled bool   // may not log in; mail is still received
 	Quota    int64  // bytes; zero means any number
+	// MaxMessages is how many messages it may hold; zero means any number.
+	MaxMessages int64
+	// Shared says that it is no person, but a place for mail that several
+	// people see to: a desk, a list, an archive. Who has rights in its mailboxes
+	// finds them among the shared ones.
+	Shared bool
 	// SendAs are further addresses it may send from; "*@domain" is all of one.
 	SendAs []string
 	// AdminOf are the domains it looks after; "*" is all.

@@ -95,14 +95,7 @@ func (c *conn) append(cmd *command) error {
 
 // mayAppend refuses what would be refused in the end.
 func (c *conn) mayAppend(f store.Folder, size int64) error {
-	if !f.Rights.Has("i") {
-		return store.ErrDenied
-	}
-	u, err := c.access.Quota(c.ctx, f.ID)
-	if err == nil && u.Limit > 0 && u.Bytes+size > u.Limit {
-		err = store.ErrOverQuota
-	}
-	return err
+	return c.access.Room(c.ctx, f.ID, size, 1)
 }
 
 // spool copies n bytes from a client. When they cannot be written it reads on,

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/accounts/static"
 	"github.com/mailkeel/mailkeel/internal/dialog"
@@ -59,8 +60,8 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 		Clock:        clock,
 		MaxAppend:    100_000,
 	}
-	limit := int64(0)
-	s.Store.Limit = func(context.Context, store.AccountID) (int64, error) { return limit, nil }
+	limit := mailkeel.Quota{}
+	s.Store.Limit = func(context.Context, store.AccountID) (mailkeel.Quota, error) { return limit, nil }
 	if !s.InsecureAuth {
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{certificate()}}
 	}
@@ -115,7 +116,7 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 				return s.Store.As(id(who)).Delete(t.Context(), f.ID)
 			},
 			"quota": func(args string) (err error) {
-				limit, err = strconv.ParseInt(args, 10, 64)
+				limit.Bytes, err = strconv.ParseInt(args, 10, 64)
 				return err
 			},
 			"advance": func(args string) error {

@@ -35,6 +35,7 @@ type account struct {
 
 var (
 	_ accounts.Directory          = (*directory)(nil)
+	_ accounts.Roster             = (*directory)(nil)
 	_ accounts.SCRAMAuthenticator = (*directory)(nil)
 	_ accounts.Table              = table{}
 )
@@ -108,9 +109,29 @@ func (d *directory) MaySend(ctx context.Context, id mailkeel.AccountID, addr str
 	return accounts.MaySend(ctx, table{d}, id, addr)
 }
 
-func (d *directory) Limit(ctx context.Context, id mailkeel.AccountID) (int64, error) {
+func (d *directory) Limit(ctx context.Context, id mailkeel.AccountID) (mailkeel.Quota, error) {
 	_, err := table{d}.ByID(ctx, id)
-	return 0, err
+	return mailkeel.Quota{}, err
+}
+
+func (d *directory) ByID(ctx context.Context, id mailkeel.AccountID) (accounts.Identity, error) {
+	a, err := table{d}.ByID(ctx, id)
+	return a.Identity(), err
+}
+
+// ByAddress knows those that are there: a question makes no account.
+func (d *directory) ByAddress(_ context.Context, addr string) (accounts.Identity, error) {
+	addr, err := accounts.Canonical(addr)
+	if err != nil {
+		return accounts.Identity{}, accounts.ErrNoUser
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	a := d.all[addr]
+	if a == nil {
+		return accounts.Identity{}, accounts.ErrNoUser
+	}
+	return a.Identity(), nil
 }
 
 func (d *directory) Authenticate(_ context.Context, a accounts.Attempt) (accounts.Login, error) {

@@ -179,10 +179,10 @@ func (c *Config) mailboxes() []store.InitialMailbox {
 func (c *Config) grace() time.Duration { return cmp.Or(c.Grace, 10*time.Second) }
 
 // limit is what the store asks of the Directory, in the store's words.
-func (c *Config) limit(ctx context.Context, id mailkeel.AccountID) (int64, error) {
-	n, err := c.Directory.Limit(ctx, id)
+func (c *Config) limit(ctx context.Context, id mailkeel.AccountID) (mailkeel.Quota, error) {
+	q, err := c.Directory.Limit(ctx, id)
 	if errors.Is(err, accounts.ErrNoUser) {
 		err = fmt.Errorf("%w: %w", store.ErrNotFound, err)
 	}
-	return n, err
+	return q, err
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/store/blob"
 )
 
@@ -66,7 +67,7 @@ func (a *Access) transfer(ctx context.Context, from, to MailboxID, uids []UID, m
 type plan struct {
 	within  bool // nothing is copied
 	touched map[blob.Ref]bool
-	limit   int64
+	limit   mailkeel.Quota
 }
 
 func (a *Access) plan(ctx context.Context, from, to MailboxID, uids []UID, need Rights, move bool) (p plan, err error) {
@@ -102,7 +103,7 @@ func (a *Access) plan(ctx context.Context, from, to MailboxID, uids []UID, need 
 }
 
 // copies files copies of ms, which lie in src, in dst.
-func (a *Access) copies(w *work, src, dst *workBox, r Rights, ms []Message, limit int64) (done []Moved, err error) {
+func (a *Access) copies(w *work, src, dst *workBox, r Rights, ms []Message, limit mailkeel.Quota) (done []Moved, err error) {
 	var seenFrom, seenTo *seenSet // nil where the account is the owner
 	if src.Account != a.account {
 		if seenFrom, err = w.seenBy(src, a.account); err != nil {

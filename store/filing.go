@@ -1,5 +1,7 @@
 package store
 
+import "github.com/mailkeel/mailkeel"
+
 // filingBatch is how many messages with their cold rows are in memory at a time.
 const filingBatch = 256
 
@@ -7,7 +9,7 @@ const filingBatch = 256
 type filing struct {
 	w     *work
 	dst   *workBox
-	limit int64
+	limit mailkeel.Quota
 	rows  []Message
 	cold  []Cold
 	keys  [][]ThreadKey

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/mailkeel/mailkeel"
 )
 
 // A work is one Update as the rules see it. Its accounts are locked, with their
@@ -189,12 +191,11 @@ func (w *work) add(mb *workBox, m *Message, sign int) {
 	w.touch(mb)
 }
 
-// room says ErrOverQuota if an account may not hold size more bytes.
-func (w *work) room(id AccountID, limit, size int64) error {
-	if acc := w.accs[id]; limit > 0 && (size > limit || acc.Bytes > limit-size) {
-		return ErrOverQuota
-	}
-	return nil
+// room says ErrOverQuota if an account may not hold one more message of size bytes.
+// All that is filed comes through here, under the lock of the account: so nothing
+// that runs beside can use the same room.
+func (w *work) room(id AccountID, limit mailkeel.Quota, size int64) error {
+	return usage(w.accs[id].Account, limit).Room(size, 1)
 }
 
 func (w *work) flush() error {

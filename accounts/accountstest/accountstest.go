@@ -1,5 +1,6 @@
 // Package accountstest checks directories of accounts: implementations of
-// accounts.Directory, Authenticator, SCRAMAuthenticator, PasswordSetter and Manager.
+// accounts.Directory, Roster, QuotaSetter, Authenticator, SCRAMAuthenticator,
+// PasswordSetter and Manager.
 package accountstest
 
 import (
@@ -73,6 +74,7 @@ func Run(t *testing.T, open func(t *testing.T, f Fixture) Subject) {
 		"DisabledReceivesButNeverLogsIn": disabled,
 		"SendAsRights":                   sendAs,
 		"Limit":                          limit,
+		"Roster":                         roster,
 		"LoginNeedsThePassword":          login,
 		"UnknownUserCostsTheSame":        sameWork,
 		"SCRAMKeys":                      scram,
@@ -96,6 +98,7 @@ func world() Fixture {
 			{accounts.Account{Address: "bob@example.org"}, "battery staple 2"},
 			{accounts.Account{Address: "off@example.org", Disabled: true, SendAs: []string{"x@example.com"}}, "switched off 3"},
 			{accounts.Account{Address: "mute@example.org"}, ""},
+			{accounts.Account{Address: "desk@example.org", MaxMessages: 1000, Shared: true}, ""},
 			{accounts.Account{Address: "dot+ted@example.org"}, "another one 4"},
 			{accounts.Account{Address: "eve@xn--bcher-kva.example"}, "evening star 5"},
 		},

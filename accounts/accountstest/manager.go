@@ -23,6 +23,7 @@ func RunManager(t *testing.T, open func(t *testing.T) Subject) {
 		"AddressChangesIDStays":        rename,
 		"UpdateIsAllOrNothing":         update,
 		"UpdatesDoNotLoseEachOther":    concurrentUpdates,
+		"SetQuota":                     setQuota,
 		"ResetPassword":                resetPassword,
 		"DeleteEndsAllAtOnce":          remove,
 		"AliasesAreMadeAndChanged":     managedAliases,
@@ -224,8 +225,8 @@ func update(t *testing.T, s Subject) {
 	if err != nil || a.ID != ann.ID || a.Quota != 9 || len(a.SendAs) != 2 {
 		t.Errorf("got %+v, %v", a, err)
 	}
-	if n, err := s.Directory.Limit(ctx, ann.ID); n != 9 || err != nil {
-		t.Errorf("Limit: %d, %v", n, err)
+	if n, err := s.Directory.Limit(ctx, ann.ID); n.Bytes != 9 || err != nil {
+		t.Errorf("Limit: %+v, %v", n, err)
 	}
 	if _, err := try(t, s, "ann@example.org", "correct horse 1"); !errors.Is(err, accounts.ErrBadCredentials) {
 		t.Errorf("disabled: %v", err)
@@ -496,7 +497,7 @@ func reopen(t *testing.T, s Subject) {
 		t.Skip("keeps nothing")
 	}
 	ctx := t.Context()
-	ann := mustCreate(t, s, accounts.Account{Address: "ann@example.org", Quota: 3, SendAs: []string{"*@example.net"}}, "correct horse 1")
+	ann := mustCreate(t, s, accounts.Account{Address: "ann@example.org", Quota: 3, MaxMessages: 4, Shared: true, SendAs: []string{"*@example.net"}}, "correct horse 1")
 	if err := s.Manager.PutAlias(ctx, accounts.Alias{Address: "x@example.net", Targets: []string{"ann@example.org"}}); err != nil {
 		t.Fatal(err)
 	}

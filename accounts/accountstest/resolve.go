@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
 )
 
@@ -252,9 +253,12 @@ func sendAs(t *testing.T, open opener) {
 func limit(t *testing.T, open opener) {
 	s := open(t, world())
 	for addr, want := range map[string]int64{"ann@example.org": 1 << 20, "bob@example.org": 0} {
-		if n, err := s.Directory.Limit(t.Context(), id(t, s, addr)); n != want || err != nil {
-			t.Errorf("%s: %d, %v, want %d", addr, n, err, want)
+		if n, err := s.Directory.Limit(t.Context(), id(t, s, addr)); n.Bytes != want || err != nil {
+			t.Errorf("%s: %+v, %v, want %d", addr, n, err, want)
 		}
+	}
+	if n, err := s.Directory.Limit(t.Context(), id(t, s, "desk@example.org")); n != (mailkeel.Quota{Messages: 1000}) || err != nil {
+		t.Errorf("the desk: %+v, %v", n, err)
 	}
 	if _, err := s.Directory.Limit(t.Context(), "nobody"); !errors.Is(err, accounts.ErrNoUser) {
 		t.Errorf("got %v", err)

@@ -29,8 +29,8 @@ func (d *Directory) credentials(ctx context.Context, login string) (k credential
 		return c.Query(`SELECT `+columns+`, phc, salt, iterations, storedkey, serverkey FROM accounts_account
 			WHERE address = ? AND disabled = 0 AND phc <> ''`, func(r sqldb.Row) (err error) {
 			k.account, _, err = scan(r)
-			k.phc = r.Text(8)
-			k.keys = accounts.SCRAMKeys{Salt: r.Bytes(9), Iterations: int(r.Int(10)), StoredKey: r.Bytes(11), ServerKey: r.Bytes(12)}
+			k.phc = r.Text(10)
+			k.keys = accounts.SCRAMKeys{Salt: r.Bytes(11), Iterations: int(r.Int(12)), StoredKey: r.Bytes(13), ServerKey: r.Bytes(14)}
 			return err
 		}, addr)
 	})

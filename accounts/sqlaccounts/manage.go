@@ -50,7 +50,7 @@ func tidy(a *accounts.Account) (err error) {
 	switch {
 	case len(a.SendAs) > maxList || len(a.AdminOf) > maxList:
 		return fmt.Errorf("sqlaccounts: more than %d addresses or domains", maxList)
-	case a.Quota < 0:
+	case a.Quota < 0 || a.MaxMessages < 0:
 		return errors.New("sqlaccounts: negative quota")
 	case len(a.Name) > 1000 || !utf8.ValidString(a.Name) || strings.ContainsFunc(a.Name, unicode.IsControl):
 		return errors.New("sqlaccounts: name is too long or has control characters")
@@ -109,9 +109,9 @@ func (d *Directory) CreateAccount(ctx context.Context, a accounts.Account, passw
 		if err := claim(ctx, c, a.Address, a.ID); err != nil {
 			return err
 		}
-		return c.Exec(`INSERT INTO accounts_account (id, rev, address, domain, name, disabled, quota, sendas, adminof,
-			phc, salt, iterations, storedkey, serverkey) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			string(a.ID), a.Address, domainOf(a.Address), a.Name, a.Disabled, a.Quota, list(a.SendAs), list(a.AdminOf),
+		return c.Exec(`INSERT INTO accounts_account (id, rev, address, domain, name, disabled, quota, maxmessages, shared, sendas, adminof,
+			phc, salt, iterations, storedkey, serverkey) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			string(a.ID), a.Address, domainOf(a.Address), a.Name, a.Disabled, a.Quota, a.MaxMessages, a.Shared, list(a.SendAs), list(a.AdminOf),
 			phc, keys.Salt, keys.Iterations, keys.StoredKey, keys.ServerKey)
 	})
 	if err != nil {
@@ -144,8 +144,8 @@ func (d *Directory) UpdateAccount(ctx context.Context, id mailkeel.AccountID, fn
 		a.ID = id
 		err = d.update(ctx, func(c sqldb.Conn) error {
 			err := c.Exec(`UPDATE accounts_account SET rev = rev + 1, address = ?, domain = ?, name = ?, disabled = ?, quota = ?,
-				sendas = ?, adminof = ? WHERE id = ? AND rev = ?`,
-				a.Address, domainOf(a.Address), a.Name, a.Disabled, a.Quota, list(a.SendAs), list(a.AdminOf), string(id), rev)
+				maxmessages = ?, shared = ?, sendas = ?, adminof = ? WHERE id = ? AND rev = ?`,
+				a.Address, domainOf(a.Address), a.Name, a.Disabled, a.Quota, a.MaxMessages, a.Shared, list(a.SendAs), list(a.AdminOf), string(id), rev)
 			if errors.Is(err, sqldb.ErrUnique) { // another account has the address
 				return fmt.Errorf("%w: %s", accounts.ErrExists, a.Address)
 			}
@@ -168,6 +168,15 @@ func (d *Directory) UpdateAccount(ctx context.Context, id mailkeel.AccountID, fn
 		}
 		return a, nil
 	}
+}
+
+// SetQuota is an UpdateAccount of the limits alone.
+func (d *Directory) SetQuota(ctx context.Context, id mailkeel.AccountID, q mailkeel.Quota) error {
+	_, err := d.UpdateAccount(ctx, id, func(a *accounts.Account) error {
+		a.Quota, a.MaxMessages = q.Bytes, q.Messages
+		return nil
+	})
+	return err
 }
 
 func (d *Directory) DeleteAccount(ctx context.Context, id mailkeel.AccountID) error {

@@ -29,7 +29,7 @@ type memory struct {
 	epoch    uint64 // counts how often it was emptied
 	since    time.Time
 	resolved map[string]resolved
-	limits   map[mailkeel.AccountID]int64
+	limits   map[mailkeel.AccountID]mailkeel.Quota
 }
 
 type resolved struct {
@@ -67,7 +67,7 @@ func (m *memory) put(epoch uint64, fn func()) {
 		return
 	}
 	if m.resolved == nil {
-		m.resolved, m.limits = map[string]resolved{}, map[mailkeel.AccountID]int64{}
+		m.resolved, m.limits = map[string]resolved{}, map[mailkeel.AccountID]mailkeel.Quota{}
 	}
 	fn()
 }
@@ -80,12 +80,12 @@ func (m *memory) resolution(now time.Time, addr string) (r resolved, epoch uint6
 	return r, epoch, ok
 }
 
-func (m *memory) limit(now time.Time, id mailkeel.AccountID) (n int64, epoch uint64, ok bool) {
+func (m *memory) limit(now time.Time, id mailkeel.AccountID) (q mailkeel.Quota, epoch uint64, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	epoch = m.open(now)
-	n, ok = m.limits[id]
-	return n, epoch, ok
+	q, ok = m.limits[id]
+	return q, epoch, ok
 }
 
 // Resolve asks the database, or its memory if Sole.
@@ -105,19 +105,19 @@ func (d *Directory) Resolve(ctx context.Context, addr string) (accounts.Resoluti
 }
 
 // Limit asks the database, or its memory if Sole.
-func (d *Directory) Limit(ctx context.Context, id mailkeel.AccountID) (int64, error) {
+func (d *Directory) Limit(ctx context.Context, id mailkeel.AccountID) (mailkeel.Quota, error) {
 	if !d.Sole {
 		return d.limit(ctx, id)
 	}
-	n, epoch, ok := d.memory.limit(d.now(), id)
+	q, epoch, ok := d.memory.limit(d.now(), id)
 	if ok {
-		return n, nil
+		return q, nil
 	}
-	n, err := d.limit(ctx, id)
+	q, err := d.limit(ctx, id)
 	if err == nil {
-		d.memory.put(epoch, func() { d.memory.limits[id] = n })
+		d.memory.put(epoch, func() { d.memory.limits[id] = q })
 	}
-	return n, err
+	return q, err
 }
 
 // update is Update of the database, after which nothing is remembered. No other

@@ -106,8 +106,8 @@ func TestMemory(t *testing.T) {
 
 	limit := func(want int64) {
 		t.Helper()
-		if got, err := d.Limit(t.Context(), ann.ID); got != want || err != nil {
-			t.Errorf("limit %d, %v, want %d", got, err, want)
+		if got, err := d.Limit(t.Context(), ann.ID); got.Bytes != want || err != nil {
+			t.Errorf("limit %+v, %v, want %d", got, err, want)
 		}
 	}
 	limit(1)
@@ -176,8 +176,8 @@ func TestMemoryUnderLookups(t *testing.T) {
 		if _, err := d.UpdateAccount(t.Context(), ann.ID, func(a *accounts.Account) error { a.Quota, a.Disabled = i, off; return nil }); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := d.Limit(t.Context(), ann.ID); n != i || err != nil {
-			t.Fatalf("limit %d, %v, want %d", n, err, i)
+		if n, err := d.Limit(t.Context(), ann.ID); n.Bytes != i || err != nil {
+			t.Fatalf("limit %+v, %v, want %d", n, err, i)
 		}
 	}
 	if err := d.DeleteAccount(t.Context(), ann.ID); err != nil {
@@ -187,6 +187,6 @@ func TestMemoryUnderLookups(t *testing.T) {
 		t.Errorf("%+v, %v after she has gone", r, err)
 	}
 	if n, err := d.Limit(t.Context(), ann.ID); !errors.Is(err, accounts.ErrNoUser) {
-		t.Errorf("limit %d, %v after she has gone", n, err)
+		t.Errorf("limit %+v, %v after she has gone", n, err)
 	}
 }

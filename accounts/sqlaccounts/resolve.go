@@ -2,6 +2,7 @@ package sqlaccounts
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
@@ -25,11 +26,11 @@ func (d *Directory) MaySend(ctx context.Context, id mailkeel.AccountID, addr str
 	return ok, err
 }
 
-func (d *Directory) limit(ctx context.Context, id mailkeel.AccountID) (n int64, err error) {
+func (d *Directory) limit(ctx context.Context, id mailkeel.AccountID) (q mailkeel.Quota, err error) {
 	err = d.db.View(ctx, func(c sqldb.Conn) error {
 		found := false
-		err := c.Query(`SELECT quota FROM accounts_account WHERE id = ?`, func(r sqldb.Row) error {
-			n, found = r.Int(0), true
+		err := c.Query(`SELECT quota, maxmessages FROM accounts_account WHERE id = ?`, func(r sqldb.Row) error {
+			q, found = mailkeel.Quota{Bytes: r.Int(0), Messages: r.Int(1)}, true
 			return nil
 		}, string(id))
 		if err == nil && !found {
@@ -37,7 +38,28 @@ func (d *Directory) limit(ctx context.Context, id mailkeel.AccountID) (n int64, 
 		}
 		return err
 	})
-	return n, err
+	return q, err
+}
+
+func (d *Directory) identity(ctx context.Context, where string, key string) (accounts.Identity, error) {
+	var a accounts.Account
+	err := d.db.View(ctx, func(c sqldb.Conn) (err error) {
+		a, _, err = table{c}.account(where, key)
+		return err
+	})
+	return a.Identity(), err
+}
+
+func (d *Directory) ByID(ctx context.Context, id mailkeel.AccountID) (accounts.Identity, error) {
+	return d.identity(ctx, `WHERE id = ?`, string(id))
+}
+
+func (d *Directory) ByAddress(ctx context.Context, addr string) (accounts.Identity, error) {
+	addr, err := accounts.Canonical(addr)
+	if err != nil {
+		return accounts.Identity{}, fmt.Errorf("%w: %w", accounts.ErrNoUser, err)
+	}
+	return d.identity(ctx, `WHERE address = ?`, addr)
 }
 
 // table is a transaction as an accounts.Table.
@@ -77,11 +99,12 @@ func (t table) Entry(_ context.Context, addr string) (e accounts.Entry, err erro
 	return e, err
 }
 
-const columns = `id, address, name, disabled, quota, sendas, adminof, rev`
+const columns = `id, address, name, disabled, quota, sendas, adminof, rev, maxmessages, shared`
 
 // scan reads a row of columns.
 func scan(r sqldb.Row) (a accounts.Account, rev int64, err error) {
-	a = accounts.Account{ID: mailkeel.AccountID(r.Text(0)), Address: r.Text(1), Name: r.Text(2), Disabled: r.Int(3) != 0, Quota: r.Int(4)}
+	a = accounts.Account{ID: mailkeel.AccountID(r.Text(0)), Address: r.Text(1), Name: r.Text(2), Disabled: r.Int(3) != 0, Quota: r.Int(4),
+		MaxMessages: r.Int(8), Shared: r.Int(9) != 0}
 	if a.SendAs, err = unlist(r.Text(5)); err == nil {
 		a.AdminOf, err = unlist(r.Text(6))
 	}

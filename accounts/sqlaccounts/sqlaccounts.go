@@ -48,6 +48,8 @@ type Directory struct {
 
 var (
 	_ accounts.Directory          = (*Directory)(nil)
+	_ accounts.Roster             = (*Directory)(nil)
+	_ accounts.QuotaSetter        = (*Directory)(nil)
 	_ accounts.Authenticator      = (*Directory)(nil)
 	_ accounts.SCRAMAuthenticator = (*Directory)(nil)
 	_ accounts.PasswordSetter     = (*Directory)(nil)
@@ -73,6 +75,8 @@ CREATE TABLE accounts_address (
 CREATE INDEX accounts_address_domain ON accounts_address (domain, address);
 CREATE TABLE accounts_deleted (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE);
 CREATE TABLE accounts_setting (name TEXT PRIMARY KEY, value BLOB NOT NULL)`,
+	`ALTER TABLE accounts_account ADD COLUMN maxmessages INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts_account ADD COLUMN shared INTEGER NOT NULL DEFAULT 0`,
 }
 
 // New makes the tables in db, if they are missing, and returns a Directory over

@@ -75,6 +75,7 @@ type row struct {
 
 var (
 	_ accounts.Directory          = (*Directory)(nil)
+	_ accounts.Roster             = (*Directory)(nil)
 	_ accounts.SCRAMAuthenticator = (*Directory)(nil)
 	_ accounts.Authenticator      = (*Directory)(nil)
 	_ accounts.Table              = table{}
@@ -182,12 +183,38 @@ func (d *Directory) MaySend(ctx context.Context, id mailkeel.AccountID, addr str
 	return accounts.MaySend(ctx, table{&d.index}, id, addr)
 }
 
-func (d *Directory) Limit(ctx context.Context, id mailkeel.AccountID) (int64, error) {
+func (d *Directory) Limit(ctx context.Context, id mailkeel.AccountID) (mailkeel.Quota, error) {
 	if err := d.Check(); err != nil {
-		return 0, err
+		return mailkeel.Quota{}, err
 	}
 	acc, err := table{&d.index}.ByID(ctx, id)
-	return acc.Quota, err
+	return mailkeel.Quota{Bytes: acc.Quota, Messages: acc.MaxMessages}, err
+}
+
+func (d *Directory) ByID(ctx context.Context, id mailkeel.AccountID) (accounts.Identity, error) {
+	if err := d.Check(); err != nil {
+		return accounts.Identity{}, err
+	}
+	acc, err := table{&d.index}.ByID(ctx, id)
+	return acc.Identity(), err
+}
+
+func (d *Directory) ByAddress(ctx context.Context, addr string) (accounts.Identity, error) {
+	if err := d.Check(); err != nil {
+		return accounts.Identity{}, err
+	}
+	addr, err := accounts.Canonical(addr)
+	if err != nil {
+		return accounts.Identity{}, fmt.Errorf("%w: %w", accounts.ErrNoUser, err)
+	}
+	e, err := table{&d.index}.Entry(ctx, addr)
+	if err == nil && e.Account == "" {
+		err = accounts.ErrNoUser
+	}
+	if err != nil {
+		return accounts.Identity{}, err
+	}
+	return d.ByID(ctx, e.Account)
 }
 
 // Authenticate compares a plain password in a time that does not depend on where it

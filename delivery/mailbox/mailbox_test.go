@@ -157,16 +157,16 @@ func TestFolders(t *testing.T) {
 	}
 }
 
-func limit(m map[store.AccountID]int64) func(context.Context, store.AccountID) (int64, error) {
-	return func(_ context.Context, id store.AccountID) (int64, error) {
+func limit(m map[store.AccountID]int64) func(context.Context, store.AccountID) (mailkeel.Quota, error) {
+	return func(_ context.Context, id store.AccountID) (mailkeel.Quota, error) {
 		if id == "broken" {
-			return 0, errors.New("directory is down")
+			return mailkeel.Quota{}, errors.New("directory is down")
 		}
 		n, ok := m[id]
 		if !ok {
-			return 0, store.ErrNotFound
+			return mailkeel.Quota{}, store.ErrNotFound
 		}
-		return n, nil
+		return mailkeel.Quota{Bytes: n}, nil
 	}
 }
 

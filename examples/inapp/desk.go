@@ -89,7 +89,9 @@ func (d *desk) Resolve(_ context.Context, addr string) (accounts.Resolution, err
 func (d *desk) MaySend(context.Context, mailkeel.AccountID, string) (bool, error) { return false, nil }
 
 // Limit is for mailboxes, and there are none.
-func (d *desk) Limit(context.Context, mailkeel.AccountID) (int64, error) { return 0, nil }
+func (d *desk) Limit(context.Context, mailkeel.AccountID) (mailkeel.Quota, error) {
+	return mailkeel.Quota{}, nil
+}
 
 // receive is the function that replies come into. An error of it makes the sender
 // try again later, and then env.ID may come a second time.

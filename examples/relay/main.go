@@ -210,7 +210,9 @@ func (anyone) Resolve(_ context.Context, addr string) (accounts.Resolution, erro
 	return accounts.Resolution{Targets: []accounts.Target{{Addr: addr}}}, nil
 }
 func (anyone) MaySend(context.Context, mailkeel.AccountID, string) (bool, error) { return true, nil }
-func (anyone) Limit(context.Context, mailkeel.AccountID) (int64, error)          { return 0, nil }
+func (anyone) Limit(context.Context, mailkeel.AccountID) (mailkeel.Quota, error) {
+	return mailkeel.Quota{}, nil
+}
 
 // anywhere knows who may send as whom, and that nobody has a mailbox here.
 type anywhere struct{ *static.Directory }

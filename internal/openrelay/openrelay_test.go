@@ -57,4 +57,6 @@ func (anyone) Resolve(_ context.Context, addr string) (accounts.Resolution, erro
 	return accounts.Resolution{Targets: []accounts.Target{{Addr: strings.Clone(addr)}}}, nil
 }
 
-func (anyone) Limit(context.Context, mailkeel.AccountID) (int64, error) { return 0, nil }
+func (anyone) Limit(context.Context, mailkeel.AccountID) (mailkeel.Quota, error) {
+	return mailkeel.Quota{}, nil
+}

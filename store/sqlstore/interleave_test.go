@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/internal/sqldb"
 	"github.com/mailkeel/mailkeel/internal/sqldb/pgdb"
 	"github.com/mailkeel/mailkeel/internal/testpg"
@@ -191,7 +192,9 @@ func TestTwoProcessesInterleavePostgres(t *testing.T) {
 	content := write(t, blobs)
 	keep := func(b store.Backend) *store.Store {
 		// Room for four messages of this size.
-		limit := func(context.Context, store.AccountID) (int64, error) { return 4 * content.Size, nil }
+		limit := func(context.Context, store.AccountID) (mailkeel.Quota, error) {
+			return mailkeel.Quota{Bytes: 4 * content.Size}, nil
+		}
 		return &store.Store{Backend: b, Blobs: blobs, Keep: time.Hour, Limit: limit}
 	}
 	plain := keep(two)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/store"
 )
 
@@ -25,13 +26,13 @@ var accessTests = []test{
 }
 
 // limits knows only the accounts in m.
-func limits(m map[store.AccountID]int64) func(context.Context, store.AccountID) (int64, error) {
-	return func(_ context.Context, id store.AccountID) (int64, error) {
+func limits(m map[store.AccountID]int64) func(context.Context, store.AccountID) (mailkeel.Quota, error) {
+	return func(_ context.Context, id store.AccountID) (mailkeel.Quota, error) {
 		n, ok := m[id]
 		if !ok {
-			return 0, store.ErrNotFound
+			return mailkeel.Quota{}, store.ErrNotFound
 		}
-		return n, nil
+		return mailkeel.Quota{Bytes: n}, nil
 	}
 }
 
@@ -103,6 +104,9 @@ var verbs = []verb{
 	{"SetFlags Deleted", "t", func(b *bench, a *store.Access, id, _ store.MailboxID) error {
 		_, _, err := a.SetFlags(b.Context(), id, store.FlagChange{Add: []string{`\Deleted`}}, 1)
 		return err
+	}},
+	{"Room", "i", func(b *bench, a *store.Access, id, _ store.MailboxID) error {
+		return a.Room(b.Context(), id, 1, 1)
 	}},
 	{"Append", "i", func(b *bench, a *store.Access, id, _ store.MailboxID) error {
 		_, err := a.Append(b.Context(), id, store.Append{Blob: hello})

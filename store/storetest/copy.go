@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
 )
@@ -199,7 +200,9 @@ func testRestoreEnds(b *bench) {
 	_, err := ann.Expunge(b.Context(), in, 1)
 	b.must(err)
 	limit := int64(5)
-	b.Limit = func(context.Context, store.AccountID) (int64, error) { return limit, nil }
+	b.Limit = func(context.Context, store.AccountID) (mailkeel.Quota, error) {
+		return mailkeel.Quota{Bytes: limit}, nil
+	}
 	_, err = ann.Restore(b.Context(), in, 1)
 	b.is(err, store.ErrOverQuota, "restoring without room")
 	limit = 0

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
 )
@@ -28,11 +29,11 @@ var deliveryTests = []test{
 
 func testOutcomes(b *bench) {
 	b.raw = true
-	b.Limit = func(_ context.Context, id store.AccountID) (int64, error) {
+	b.Limit = func(_ context.Context, id store.AccountID) (mailkeel.Quota, error) {
 		if id == "nobody" {
-			return 0, store.ErrNotFound
+			return mailkeel.Quota{}, store.ErrNotFound
 		}
-		return map[store.AccountID]int64{"bob": 10}[id], nil
+		return mailkeel.Quota{Bytes: map[store.AccountID]int64{"bob": 10}[id]}, nil
 	}
 	out, err := b.Deliver(b.Context(), store.Delivery{
 		Blob:    blob.Info{Size: 11},
@@ -94,7 +95,7 @@ func testFolders(b *bench) {
 }
 
 func testQuotaRace(b *bench) {
-	b.Limit = func(context.Context, store.AccountID) (int64, error) { return 50, nil }
+	b.Limit = func(context.Context, store.AccountID) (mailkeel.Quota, error) { return mailkeel.Quota{Bytes: 50}, nil }
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
