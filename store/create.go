@@ -82,17 +82,33 @@ func (a *Access) Create(ctx context.Context, name, role string) (mb Mailbox, err
 	if err := checkRole(role); err != nil {
 		return mb, err
 	}
-	err = a.store.update(ctx, only(a.account), func(w *work) error {
+	err = a.store.update(ctx, heirs(a.account, name), func(w *work) error {
 		mb, err = a.create(w, a.account, name, role)
 		return err
 	})
 	return mb, err
 }
 
+// create makes a mailbox, and those above it that are missing. As with other
+// servers they begin with the grants of the one above them (RFC 4314, 2 leaves it
+// open).
 func (a *Access) create(w *work, owner AccountID, name, role string) (Mailbox, error) {
+	up, err := nearest(w, owner, name)
+	if err != nil {
+		return Mailbox{}, err
+	}
 	b, err := w.create(owner, name, role)
 	if err != nil {
 		return Mailbox{}, err
+	}
+	for at := name; up.ID != 0 && at != up.Name; at = parent(at) {
+		made, err := w.named(owner, at)
+		if err == nil {
+			err = w.inherit(up, made)
+		}
+		if err != nil {
+			return Mailbox{}, err
+		}
 	}
 	if role != "" {
 		b.Role = "" // it is asked about the others
@@ -105,11 +121,35 @@ func (a *Access) create(w *work, owner AccountID, name, role string) (Mailbox, e
 	return b.Mailbox, nil
 }
 
+// CreateOf is Create of a mailbox that belongs to another account; the right k on
+// the nearest one above it (RFC 4314, 4). Without that it is ErrDenied, whatever is
+// there or not.
+func (a *Access) CreateOf(ctx context.Context, owner AccountID, name string) (mb Mailbox, err error) {
+	if name, err = CleanName(name); err != nil {
+		return mb, err
+	}
+	err = a.store.update(ctx, heirs(owner, name), func(w *work) error {
+		if err := a.mayCreate(w, owner, name); err != nil {
+			return err
+		}
+		mb, err = a.create(w, owner, name, "")
+		return err
+	})
+	return mb, err
+}
+
 // CreateIn is Create of a mailbox below another, which may be shared: it then
 // belongs to the same owner. It needs the right k there (RFC 4314, 4). The name
 // is the last component alone.
 func (a *Access) CreateIn(ctx context.Context, above MailboxID, name string) (mb Mailbox, err error) {
-	err = a.update(ctx, func(w *work) error {
+	accounts := func(tx Tx) ([]AccountID, error) {
+		up, err := tx.Mailbox(above)
+		if err != nil {
+			return nil, err
+		}
+		return heirs(up.Account, up.Name+Separator+"x")(tx)
+	}
+	err = a.store.update(ctx, accounts, func(w *work) error {
 		up, _, err := a.box(w, above, "k")
 		if err != nil {
 			return err
@@ -123,6 +163,6 @@ func (a *Access) CreateIn(ctx context.Context, above MailboxID, name string) (mb
 		}
 		mb, err = a.create(w, up.Account, full, "")
 		return err
-	}, above)
+	})
 	return mb, err
 }

@@ -26,7 +26,7 @@ func (a *Access) Delete(ctx context.Context, id MailboxID) error {
 			}
 			dead = append(dead, w.expunge(mb, m))
 		}
-		if err := errors.Join(w.dropGrants(mb), w.PutMessages(dead)); err != nil {
+		if err := errors.Join(w.dropGrants(mb), w.dropAllMetadata(mb), w.PutMessages(dead)); err != nil {
 			return err
 		}
 		for o, err := range w.Objects(mb.Account, ObjectQuery{Kind: keywordKind, ID: fmt.Sprint(id)}) {

@@ -21,9 +21,9 @@ const (
 	maxGrants = 1_000 // of one mailbox
 )
 
-// ownKinds are those that only the rules here write.
+// ownKind reports whether only the rules here write objects of a Kind.
 func ownKind(kind string) bool {
-	return kind == KindGrant || kind == KindShared || kind == keywordKind || strings.HasPrefix(kind, seenKind)
+	return kind == KindGrant || kind == KindShared || kind == keywordKind || strings.HasPrefix(kind, seenKind) || strings.HasPrefix(kind, metadataKind)
 }
 
 // Rights are letters of RFC 4314: l to see that a mailbox is there, r to read, s
@@ -102,20 +102,21 @@ func (a *Access) Grants(ctx context.Context, id MailboxID) (out []Grant, err err
 }
 
 // Grant lets another account use a mailbox; the right a. Empty rights end it, and
-// forget what the other has seen. The owner's own rights do not change: ErrInvalid.
-// ErrNotFound also if Limit does not know the other account.
+// forget what the other has seen and noted. The owner's own rights do not change:
+// ErrInvalid. ErrNotFound also if Limit does not know the other account.
 func (a *Access) Grant(ctx context.Context, id MailboxID, to AccountID, r Rights) error {
-	r, err := r.clean()
-	if err != nil {
+	return a.Regrant(ctx, id, to, func(Rights) Rights { return r })
+}
+
+// Regrant is Grant of what fn makes of the rights that there are. fn may run again.
+func (a *Access) Regrant(ctx context.Context, id MailboxID, to AccountID, fn func(old Rights) Rights) error {
+	if _, err := fn("").clean(); err != nil {
 		return err
 	}
 	if to == "" || strings.ContainsFunc(string(to), badRune) {
 		return fmt.Errorf("%w: account %q", ErrInvalid, to)
 	}
-	var unknown error
-	if r != "" {
-		_, unknown = a.store.limit(ctx, to)
-	}
+	_, unknown := a.store.limit(ctx, to)
 	return a.store.update(ctx, func(tx Tx) ([]AccountID, error) {
 		ids, err := owners(id)(tx)
 		return append(ids, to), err
@@ -124,35 +125,99 @@ func (a *Access) Grant(ctx context.Context, id MailboxID, to AccountID, r Rights
 		if err != nil {
 			return err
 		}
-		if unknown != nil {
-			return unknown
-		}
-		if mb.Account == to {
-			return fmt.Errorf("%w: the owner has all rights", ErrInvalid)
-		}
 		old, err := granted(w, &mb.Mailbox, to)
-		if err != nil || old == r {
+		if err != nil {
 			return err
 		}
+		r, err := fn(old).clean()
+		switch {
+		case err != nil:
+			return err
+		case r != "" && unknown != nil:
+			return unknown
+		case mb.Account == to:
+			return fmt.Errorf("%w: the owner has all rights", ErrInvalid)
+		case old == r:
+			return nil
+		}
 		if r == "" {
-			set, err := w.seenBy(mb, to)
-			if err != nil {
+			if err := w.forgetUser(mb, to); err != nil {
 				return err
 			}
-			set.drop()
 		} else if gs, err := grants(w, &mb.Mailbox); err != nil || old == "" && len(gs) >= maxGrants {
 			return errors.Join(err, ErrLimit)
 		}
-		if old == "" || r == "" {
-			if _, err := w.account(to); err == nil { // a deleted one is not told
-				if err := w.object(Object{Account: to, Kind: KindShared, ID: fmt.Sprint(id), Data: []byte("subscribed"), Deleted: r == ""}); err != nil {
-					return err
-				}
+		return w.grant(mb, to, old, r)
+	})
+}
+
+// grant writes a grant, and its note if it begins or ends.
+func (w *work) grant(mb *workBox, to AccountID, old, r Rights) error {
+	if old == "" || r == "" {
+		if _, err := w.account(to); err == nil { // a deleted one is not told
+			if err := w.object(Object{Account: to, Kind: KindShared, ID: fmt.Sprint(mb.ID), Data: []byte("subscribed"), Deleted: r == ""}); err != nil {
+				return err
 			}
 		}
-		w.touch(mb)
-		return w.object(Object{Account: mb.Account, Kind: KindGrant, ID: grantID(id, to), Data: []byte(r), Deleted: r == ""})
-	})
+	}
+	w.touch(mb)
+	return w.object(Object{Account: mb.Account, Kind: KindGrant, ID: grantID(mb.ID, to), Data: []byte(r), Deleted: r == ""})
+}
+
+// inherit gives a new mailbox the grants of one above it. Who was granted something
+// there since the accounts were locked is passed over.
+func (w *work) inherit(from Mailbox, to *workBox) error {
+	gs, err := grants(w, &from)
+	if err != nil {
+		return err
+	}
+	for _, g := range gs {
+		if w.accs[g.To] == nil || g.To == to.Account {
+			continue
+		}
+		if err := w.grant(to, g.To, "", g.Rights); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// heirs is the accounts of an update that makes a mailbox: its owner, and those
+// who have rights in the nearest one above it.
+func heirs(owner AccountID, name string) func(Tx) ([]AccountID, error) {
+	return func(tx Tx) ([]AccountID, error) {
+		ids := []AccountID{owner}
+		up, err := nearest(tx, owner, name)
+		if err != nil || up.ID == 0 {
+			return ids, err
+		}
+		gs, err := grants(tx, &up)
+		for _, g := range gs {
+			ids = append(ids, g.To)
+		}
+		return ids, err
+	}
+}
+
+// nearest returns the mailbox that is next above a name, or one without an ID.
+func nearest(tx Tx, owner AccountID, name string) (Mailbox, error) {
+	for up := parent(name); up != ""; up = parent(up) {
+		mb, err := tx.MailboxByName(owner, up)
+		if !errors.Is(err, ErrNotFound) {
+			return mb, err
+		}
+	}
+	return Mailbox{}, nil
+}
+
+// forgetUser removes what is kept of who has no rights in mb any more.
+func (w *work) forgetUser(mb *workBox, user AccountID) error {
+	set, err := w.seenBy(mb, user)
+	if err != nil {
+		return err
+	}
+	set.drop()
+	return w.dropMetadata(mb.Account, mb.ID, user)
 }
 
 // dropGrants ends all grants of a mailbox. The notes of the grantees stay; Shared
@@ -163,11 +228,9 @@ func (w *work) dropGrants(mb *workBox) error {
 		return err
 	}
 	for _, g := range gs {
-		set, err := w.seenBy(mb, g.To)
-		if err != nil {
+		if err := w.forgetUser(mb, g.To); err != nil {
 			return err
 		}
-		set.drop()
 		if err := w.object(Object{Account: mb.Account, Kind: KindGrant, ID: grantID(mb.ID, g.To), Deleted: true}); err != nil {
 			return err
 		}

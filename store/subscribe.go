@@ -54,21 +54,26 @@ func (a *Access) SetRole(ctx context.Context, id MailboxID, role string) error {
 	if err := checkRole(role); err != nil {
 		return err
 	}
-	return a.update(ctx, func(w *work) error {
-		mb, _, err := a.box(w, id, "a")
-		if err != nil || mb.Role == role {
-			return err
+	return a.update(ctx, func(w *work) error { return a.setRole(w, id, role) }, id)
+}
+
+func (a *Access) setRole(w *work, id MailboxID, role string) error {
+	if err := checkRole(role); err != nil {
+		return err
+	}
+	mb, _, err := a.box(w, id, "a")
+	if err != nil || mb.Role == role {
+		return err
+	}
+	if mb.Name == inbox {
+		return fmt.Errorf("%w: INBOX has a role", ErrInvalid)
+	}
+	if role != "" {
+		if other, err := w.withRole(mb.Account, role); err != nil || other != nil {
+			return errors.Join(err, ErrExists)
 		}
-		if mb.Name == inbox {
-			return fmt.Errorf("%w: INBOX has a role", ErrInvalid)
-		}
-		if role != "" {
-			if other, err := w.withRole(mb.Account, role); err != nil || other != nil {
-				return errors.Join(err, ErrExists)
-			}
-		}
-		mb.Role = role
-		w.touch(mb)
-		return nil
-	}, id)
+	}
+	mb.Role = role
+	w.touch(mb)
+	return nil
 }

@@ -93,6 +93,10 @@ var verbs = []verb{
 		_, err := a.Quota(b.Context(), id)
 		return err
 	}},
+	{"MarkedBytes", "r", func(b *bench, a *store.Access, id, _ store.MailboxID) error {
+		_, err := a.MarkedBytes(b.Context(), id)
+		return err
+	}},
 	{"SetFlags Seen", "s", func(b *bench, a *store.Access, id, _ store.MailboxID) error {
 		_, _, err := a.SetFlags(b.Context(), id, store.FlagChange{Add: []string{`\Seen`}}, 1)
 		return err
