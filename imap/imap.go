@@ -26,6 +26,7 @@ import (
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/search"
 )
 
 // A Server answers IMAP clients. Hostname, Store and Auth are required, and
@@ -43,6 +44,14 @@ type Server struct {
 	// Name and Version are what ID answers (RFC 2971); empty means "mailkeel"
 	// and no version.
 	Name, Version string
+
+	// Search, if set, answers searches for texts from an index. What it does not know
+	// is read, so results are the same.
+	Search search.Finder
+	// SearchHelpers is how many goroutines, over all sessions, help those that search
+	// through many messages; zero means one for each processor but one, and less
+	// than zero none.
+	SearchHelpers int
 
 	// MaxAppend is the size in bytes of the largest message that APPEND takes
 	// (RFC 7889); zero means 50 MiB.

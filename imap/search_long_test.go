@@ -32,7 +32,7 @@ func (b *slowBlobs) Open(ctx context.Context, ref blob.Ref, off, n int64) (io.Re
 // search, and selects it.
 func slowSearch(t *testing.T, messages int, then func(*peer, int64)) (*Server, *slowBlobs, *peer) {
 	clock := new(testclock.Clock)
-	s := &Server{InsecureAuth: true, Clock: clock, Store: newStore()}
+	s := &Server{InsecureAuth: true, Clock: clock, Store: newStore(), SearchHelpers: -1}
 	addr := start(t, s)
 	for range messages {
 		put(t, s.Store, "a1", inbox, "Subject: x\n\ntext\n")

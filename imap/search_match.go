@@ -2,13 +2,15 @@ package imap
 
 import (
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/mailkeel/mailkeel/internal/header"
-	"github.com/mailkeel/mailkeel/internal/message"
+	"github.com/mailkeel/mailkeel/internal/searchtext"
+	"github.com/mailkeel/mailkeel/internal/textfold"
 )
 
 // A verdict is what is known about whether a message matches.
@@ -56,10 +58,19 @@ type query struct {
 // A headerKey is a text in the field of a name in lower case.
 type headerKey struct{ field, text string }
 
+// unread reports whether the answer may not be in the envelope.
+func (k headerKey) unread() bool {
+	return k.text == "" || !slices.Contains(searchtext.EnvelopeFields[:], k.field)
+}
+
 // A needle is a text in the body, or anywhere in the message.
 type needle struct {
-	text   []byte
+	textfold.Needle
 	header bool
+}
+
+func newNeedle(text string, header bool) needle {
+	return needle{textfold.NewNeedle(textfold.String(text)), header}
 }
 
 // compile makes a query of criteria, for the snapshot that the client knows.
@@ -99,15 +110,15 @@ func (q *query) compile(sel *selection, k *criteria) *matcher {
 	}
 	for _, h := range k.Header {
 		m.headers = append(m.headers, len(q.headers))
-		q.headers = append(q.headers, headerKey{strings.ToLower(h.Key), foldString(h.Value)})
+		q.headers = append(q.headers, headerKey{strings.ToLower(h.Key), textfold.String(h.Value)})
 	}
 	for _, s := range k.Body {
 		m.needles = append(m.needles, len(q.needles))
-		q.needles = append(q.needles, needle{text: []byte(foldString(s))})
+		q.needles = append(q.needles, newNeedle(s, false))
 	}
 	for _, s := range k.Text {
 		m.needles = append(m.needles, len(q.needles))
-		q.needles = append(q.needles, needle{text: []byte(foldString(s)), header: true})
+		q.needles = append(q.needles, newNeedle(s, true))
 	}
 	for i := range k.Not {
 		m.not = append(m.not, q.compile(sel, &k.Not[i]))
@@ -157,18 +168,18 @@ type facts struct {
 	read  rowLevel
 
 	header []verdict // of query.headers
-	found  []bool    // of query.needles
+	text   []verdict // of query.needles
 	all    bool      // header and body were searched
 	sent   int       // the day of the Date field; -1 for none, zero if not known
 }
 
 func (f *facts) reset(q *query) {
-	*f = facts{header: f.header, found: f.found}
+	*f = facts{header: f.header, text: f.text}
 	if f.header == nil {
-		f.header, f.found = make([]verdict, len(q.headers)), make([]bool, len(q.needles))
+		f.header, f.text = make([]verdict, len(q.headers)), make([]verdict, len(q.needles))
 	}
 	clear(f.header)
-	clear(f.found)
+	clear(f.text)
 }
 
 // ask says whether a message matches, as far as f goes.
@@ -226,10 +237,10 @@ func (q *query) ask(m *matcher, f *facts) verdict {
 		}
 	}
 	for _, i := range m.needles {
-		w := unknown
-		if f.found[i] || len(q.needles[i].text) == 0 {
+		w := f.text[i]
+		if len(q.needles[i].Text()) == 0 {
 			w = holds
-		} else if f.all {
+		} else if w == unknown && f.all {
 			w = fails
 		}
 		if !and(w) {
@@ -290,29 +301,8 @@ func inEnvelope(e *entry, k headerKey) verdict {
 	if err != nil {
 		return fails
 	}
-	var text string
-	switch k.field {
-	case "subject":
-		text = message.DecodeHeader(env.Subject)
-	case "date":
-		text = env.Date
-	case "message-id":
-		text = env.MessageID
-	case "in-reply-to":
-		text = env.InReplyTo
-	case "from":
-		text = addressText(env.From)
-	case "sender":
-		text = addressText(env.Sender)
-	case "reply-to":
-		text = addressText(env.ReplyTo)
-	case "to":
-		text = addressText(env.To)
-	case "cc":
-		text = addressText(env.Cc)
-	case "bcc":
-		text = addressText(env.Bcc)
-	default:
+	text, ok := searchtext.EnvelopeText(env, k.field)
+	if !ok {
 		return unknown
 	}
 	if text == "" {
@@ -321,28 +311,7 @@ func inEnvelope(e *entry, k headerKey) verdict {
 		}
 		return fails
 	}
-	return is(strings.Contains(foldString(text), k.text))
-}
-
-// addressText is what is searched of a list of addresses: names as people read
-// them, and addresses.
-func addressText(list []message.Address) string {
-	var b strings.Builder
-	for i, a := range list {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		if a.Name != "" {
-			b.WriteString(message.DecodeHeader(a.Name))
-			b.WriteByte(' ')
-		}
-		if a.Host == "" {
-			b.WriteString(message.DecodeHeader(a.Mailbox))
-			continue
-		}
-		b.WriteString("<" + a.Mailbox + "@" + a.Host + ">")
-	}
-	return b.String()
+	return is(strings.Contains(textfold.String(text), k.text))
 }
 
 // wantsHeader reports whether a header must be read.
@@ -353,7 +322,7 @@ func (q *query) wantsHeader(f *facts) bool {
 		}
 	}
 	for i, n := range q.needles {
-		if n.header && !f.found[i] {
+		if n.header && f.text[i] == unknown {
 			return true
 		}
 	}
@@ -368,7 +337,7 @@ func (q *query) inHeader(h *header.Header, f *facts) {
 		}
 		f.header[i] = fails
 		for x := range h.All(k.field) {
-			if strings.Contains(foldString(message.DecodeHeader(x.Value())), k.text) {
+			if strings.Contains(textfold.String(searchtext.FieldText(x)), k.text) {
 				f.header[i] = holds
 				break
 			}

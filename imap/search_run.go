@@ -1,31 +1,47 @@
 package imap
 
 import (
-	"errors"
-	"io"
+	"runtime"
+	"slices"
+	"sync"
 
-	"github.com/emersion/go-imap/v2"
-
-	"github.com/mailkeel/mailkeel/internal/header"
-	"github.com/mailkeel/mailkeel/internal/message"
+	"github.com/mailkeel/mailkeel/internal/searchtext"
+	"github.com/mailkeel/mailkeel/store"
 )
 
-// maxSearchedHeader is how much of one header a search looks at.
-const maxSearchedHeader = 256 << 10
-
 // find runs a search: first over what is known of all messages, then over what the
-// rows say of those for which that was not enough, and only then over texts. A
-// message that has gone does not match, nor one that cannot be read.
+// index says, then over what the rows say of those for which that was not enough, and
+// only then over texts. A message that has gone does not match, nor one that cannot be
+// read.
 func (c *conn) find(cmd *command, k *criteria) (*result, error) {
 	q := c.compile(k)
 	snap := c.sel.snap
 	found := newResult(snap)
-	var open []span // not decided yet
+	open := c.decide(q, nil, snap.everything(), found)
+	var h *hints
+	if spanLen(open) >= worthAsking {
+		if h = c.consult(q, open); h != nil {
+			open = c.decide(q, h, open, found)
+		}
+	}
+	if len(open) == 0 {
+		return found, nil
+	}
+	s := &searching{c: c, q: q, hints: h, found: found, progress: c.progress(cmd, snap.size)}
+	if err := s.run(open); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// decide finds the messages of spans that match by what is known without reading, and
+// returns those that must be read.
+func (c *conn) decide(q *query, h *hints, spans []span, found *result) (open []span) {
 	var f facts
-	s := &textSearch{q: q, f: &f}
-	for seq, r := range snap.all(snap.everything()) {
+	for seq, r := range c.sel.snap.all(spans) {
 		f.reset(q)
 		f.pos, f.flags = int(seq)-1, r.flags
+		h.tell(&f, r.uid)
 		switch q.ask(q.matcher, &f) {
 		case holds:
 			found.add(f.pos)
@@ -37,166 +53,173 @@ func (c *conn) find(cmd *command, k *criteria) (*result, error) {
 			}
 		}
 	}
-	progress := c.progress(cmd, snap.size)
-	err := c.load(open, q.level, func(es []*entry) error {
-		if err := progress.at(int(es[0].seq) - 1); err != nil {
+	return open
+}
+
+// A searching is the reading of the messages that a query needs.
+type searching struct {
+	c     *conn
+	q     *query
+	hints *hints
+
+	progress *progress
+
+	mu    sync.Mutex
+	found *result
+	err   error
+	idle  []*searcher
+}
+
+// run reads messages, a batch at a time: in the goroutine of the session, and in
+// others as long as the server has some to spare, so that a long search uses all
+// processors and many searches no more than there are.
+func (s *searching) run(open []span) error {
+	size := searchRows
+	if len(s.q.needles) > 0 || slices.ContainsFunc(s.q.headers, headerKey.unread) {
+		size = searchTexts
+	}
+	helpers := s.c.srv.searchHelpers()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for batch := range searchBatches(open, size) {
+		if err := s.goOn(batch[0].lo); err != nil {
 			return err
 		}
-		for _, e := range es {
-			if e.msg == nil {
-				continue
-			}
-			f.reset(q)
-			f.pos, f.flags, f.entry, f.read = int(e.seq)-1, e.row.flags, e, q.level
-			v, err := c.examine(s)
-			if cerr := c.ctx.Err(); cerr != nil {
-				return cerr
-			}
-			if err != nil {
-				c.log.Error("imap: searching a message", "mailbox", c.sel.id, "uid", e.row.uid, "err", err)
-			} else if v == holds {
-				found.add(f.pos)
-			}
+		select {
+		case helpers <- struct{}{}:
+			wg.Go(func() {
+				defer func() { <-helpers }()
+				s.batch(batch)
+			})
+		default:
+			s.batch(batch)
 		}
-		return nil
+	}
+	wg.Wait()
+	return s.failed()
+}
+
+func (s *searching) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// goOn says why the search ends here, if it does, and tells the client now and then
+// that it goes on.
+func (s *searching) goOn(pos int) error {
+	if err := s.c.ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.failed(); err != nil {
+		return err
+	}
+	return s.progress.at(pos)
+}
+
+// batch searches some messages.
+func (s *searching) batch(spans []span) {
+	var w *searcher
+	s.mu.Lock()
+	if n := len(s.idle); n > 0 {
+		w = s.idle[n-1]
+		s.idle = s.idle[:n-1]
+	}
+	s.mu.Unlock()
+	if w == nil {
+		w = &searcher{searching: s}
+	}
+	hits, err := w.examineAll(spans)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, pos := range hits {
+		s.found.add(pos)
+	}
+	if s.err == nil {
+		s.err = err
+	}
+	s.idle = append(s.idle, w)
+}
+
+// searchHelpers is where helpers of searches take a place.
+func (s *Server) searchHelpers() chan struct{} {
+	s.state.searchOnce.Do(func() {
+		n := s.SearchHelpers
+		if n == 0 {
+			n = runtime.GOMAXPROCS(0) - 1
+		}
+		s.state.searchers = make(chan struct{}, max(n, 0))
 	})
-	if err != nil {
+	return s.state.searchers
+}
+
+// A searcher looks at messages one after the other, in one goroutine.
+type searcher struct {
+	*searching
+	facts   facts
+	text    textSearch
+	entries []entry
+	uids    []store.UID
+	hits    []int
+	raw     []byte
+	message searchtext.Message
+}
+
+// examineAll returns the positions of those messages that match.
+func (s *searcher) examineAll(spans []span) ([]int, error) {
+	if err := s.read(spans); err != nil {
 		return nil, err
 	}
-	return found, nil
+	s.hits = s.hits[:0]
+	f := &s.facts
+	s.text.q, s.text.f = s.q, f
+	for i := range s.entries {
+		e := &s.entries[i]
+		if e.msg == nil {
+			continue
+		}
+		f.reset(s.q)
+		f.pos, f.flags, f.entry, f.read = int(e.seq)-1, e.row.flags, e, s.q.level
+		s.hints.tell(f, e.row.uid)
+		v, err := s.examine()
+		if cerr := s.c.ctx.Err(); cerr != nil {
+			return nil, cerr
+		}
+		if err != nil {
+			s.c.log.Error("imap: searching a message", "mailbox", s.c.sel.id, "uid", e.row.uid, "err", err)
+		} else if v == holds {
+			s.hits = append(s.hits, f.pos)
+		}
+	}
+	return s.hits, nil
 }
 
 // examine asks about one message, reading of it what it takes.
-func (c *conn) examine(s *textSearch) (verdict, error) {
-	q, f := s.q, s.f
+func (s *searcher) examine() (verdict, error) {
+	q, f := s.q, &s.facts
 	v := q.ask(q.matcher, f)
 	if v != unknown {
 		return v, nil
 	}
-	if q.wantsHeader(f) {
-		x, _, err := f.entry.locate(nil, imap.PartSpecifierHeader)
-		if err != nil {
-			return fails, err
-		}
-		h, err := c.readHeader(f.entry, x)
+	m, err := s.whole(f.entry)
+	if err != nil {
+		return fails, err
+	}
+	if q.wantsHeader(f) && !s.text.notInHeader(m.RawHeader()) {
+		h, err := m.Header()
 		if err != nil {
 			return fails, err
 		}
 		q.inHeader(h, f)
-		s.header(h, true)
+		s.text.header(h)
 		if v = q.ask(q.matcher, f); v != unknown {
 			return v, nil
 		}
 	}
-	root, err := f.entry.structure()
-	if err != nil {
-		return fails, err
-	}
-	r := &partReader{c: c, e: f.entry}
-	defer r.close()
-	if err := s.part(r, root); err != nil && !errors.Is(err, errDecided) {
+	s.text.news = false
+	if err := m.Body(s.c.ctx, &s.text); err != nil {
 		return fails, err
 	}
 	f.all = true
 	return q.ask(q.matcher, f), nil
-}
-
-// readHeader reads a header, or the beginning of a long one.
-func (c *conn) readHeader(e *entry, x extent) (*header.Header, error) {
-	x.n = min(x.n, maxSearchedHeader)
-	rc, err := c.open(e, x)
-	if err != nil {
-		return nil, err
-	}
-	defer rc.Close()
-	h, _, err := header.Read(rc, maxSearchedHeader+1)
-	return h, err
-}
-
-// errDecided ends the reading of a message: the answer is known.
-var errDecided = errors.New("imap: decided")
-
-// A partReader reads parts of a message in order, through one reader where they lie
-// near each other.
-type partReader struct {
-	c   *conn
-	e   *entry
-	rc  io.ReadCloser
-	off int64 // of what rc gives next
-}
-
-// maxSkipped is how much is read and thrown away rather than opened anew.
-const maxSkipped = 64 << 10
-
-// at returns a reader of x, which is valid until the next call.
-func (r *partReader) at(x extent) (io.Reader, error) {
-	if skip := x.off - r.off; r.rc == nil || skip < 0 || skip > maxSkipped {
-		r.close()
-		rc, err := r.c.open(r.e, extent{x.off, -1})
-		if err != nil {
-			return nil, err
-		}
-		r.rc, r.off = rc, x.off
-	} else if _, err := io.CopyN(io.Discard, r, skip); err != nil {
-		return nil, err
-	}
-	return io.LimitReader(r, x.n), nil
-}
-
-func (r *partReader) Read(b []byte) (int, error) {
-	n, err := r.rc.Read(b)
-	r.off += int64(n)
-	return n, err
-}
-
-func (r *partReader) close() {
-	if r.rc != nil {
-		r.rc.Close()
-		r.rc = nil
-	}
-}
-
-// part searches a part and those below it: text, names of attachments, and the
-// headers of messages inside.
-func (s *textSearch) part(r *partReader, p *message.Part) error {
-	if err := r.c.ctx.Err(); err != nil {
-		return err
-	}
-	prefix := int64(len(r.e.cold.Prefix))
-	for _, list := range [][]message.Param{p.Params, p.DispositionParams} {
-		for _, a := range list {
-			if a.Name == "name" || a.Name == "filename" {
-				s.text(a.Value, false)
-			}
-		}
-	}
-	if p.Envelope != nil {
-		in := &p.Parts[0]
-		h, err := r.c.readHeader(r.e, extent{in.HeaderStart + prefix, in.BodyStart - in.HeaderStart})
-		if err != nil {
-			return err
-		}
-		s.header(h, false)
-	}
-	for i := range p.Parts {
-		if s.decided() {
-			return errDecided
-		}
-		if err := s.part(r, &p.Parts[i]); err != nil {
-			return err
-		}
-	}
-	// Messages without a structure are text too, like reports of delivery.
-	if len(p.Parts) > 0 || p.Type != "text" && p.Type != "message" {
-		return nil
-	}
-	body, err := r.at(extent{p.BodyStart + prefix, p.End - p.BodyStart})
-	if err != nil {
-		return err
-	}
-	text := p.Text(body)
-	if p.Subtype == "html" {
-		text = message.PlainText(text)
-	}
-	return s.stream(text)
 }

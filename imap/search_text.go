@@ -3,72 +3,27 @@ package imap
 import (
 	"bytes"
 	"io"
-	"unicode"
-	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 
 	"github.com/mailkeel/mailkeel/internal/header"
-	"github.com/mailkeel/mailkeel/internal/message"
+	"github.com/mailkeel/mailkeel/internal/searchtext"
+	"github.com/mailkeel/mailkeel/internal/textfold"
 )
 
-// Texts are compared in the form that fold gives them: composed and without
-// compatibility forms (NFKC), in one case, and with a single space for white space,
-// so that a phrase is found across the ends of lines.
-
-// fold appends text to b, which is what the same fold gave before.
-func fold(b, text []byte) []byte {
-	for len(text) > 0 {
-		c := text[0]
-		switch {
-		case c >= 'A' && c <= 'Z':
-			b = append(b, c+'a'-'A')
-		case c > ' ' && c < 0x7f:
-			b = append(b, c)
-		case c < utf8.RuneSelf:
-			b = blank(b)
-		default:
-			r, n := utf8.DecodeRune(text)
-			text = text[n:]
-			switch {
-			case unicode.IsSpace(r):
-				b = blank(b)
-			case r == 0xad || r == 0x200b || r == 0x200c || r == 0xfeff: // not seen
-			case r == '\u00df' || r == '\u1e9e':
-				b = append(b, "ss"...)
-			default:
-				b = utf8.AppendRune(b, unicode.ToLower(unicode.ToUpper(r)))
-			}
-			continue
-		}
-		text = text[1:]
-	}
-	return b
-}
-
-func blank(b []byte) []byte {
-	if len(b) > 0 && b[len(b)-1] == ' ' {
-		return b
-	}
-	return append(b, ' ')
-}
-
-// foldString returns s as it is compared.
-func foldString(s string) string {
-	return string(fold(make([]byte, 0, len(s)+8), norm.NFKC.Bytes([]byte(s))))
-}
-
-// A textSearch looks for the needles of a query in one message.
+// A textSearch looks for the needles of a query in one message. It is a
+// searchtext.Sink for the texts below the header.
 type textSearch struct {
 	q    *query
 	f    *facts
-	news bool // something was found since decided was asked
+	news bool // something was found since Done was asked
 
-	in, norm, buf []byte
+	fold    textfold.Folder
+	in, buf []byte
 }
 
-// decided reports whether the message matches, or does not, whatever else it says.
-func (s *textSearch) decided() bool {
+var _ searchtext.Sink = (*textSearch)(nil)
+
+// Done reports whether the message matches, or does not, whatever else it says.
+func (s *textSearch) Done() bool {
 	if !s.news {
 		return false
 	}
@@ -76,37 +31,80 @@ func (s *textSearch) decided() bool {
 	return s.q.ask(s.q.matcher, s.f) != unknown
 }
 
-// look looks into folded text, which is of the message's header or not.
+// looksFor reports whether a needle is still looked for, in the message's header or
+// below it.
+func (s *textSearch) looksFor(i int, header bool) bool {
+	return s.f.text[i] == unknown && (!header || s.q.needles[i].header)
+}
+
+// look looks into folded text.
 func (s *textSearch) look(text []byte, header bool) {
-	for i, n := range s.q.needles {
-		if !s.f.found[i] && (!header || n.header) && bytes.Contains(text, n.text) {
-			s.f.found[i], s.news = true, true
+	for i := range s.q.needles {
+		if s.looksFor(i, header) && s.q.needles[i].In(text) {
+			s.f.text[i], s.news = holds, true
 		}
 	}
 }
 
-func (s *textSearch) text(text string, header bool) {
-	s.buf = s.buf[:0]
-	s.fold([]byte(text))
+func (s *textSearch) lookRaw(text []byte, header bool) {
+	for i := range s.q.needles {
+		if s.looksFor(i, header) && s.q.needles[i].InASCII(text) {
+			s.f.text[i], s.news = holds, true
+		}
+	}
+}
+
+// Text looks into a whole text.
+func (s *textSearch) Text(text []byte, ascii bool) { s.whole(text, ascii, false) }
+
+func (s *textSearch) whole(text []byte, ascii, header bool) {
+	if ascii || textfold.ASCII(text) {
+		s.lookRaw(text, header)
+		return
+	}
+	s.buf = s.fold.Append(s.buf[:0], text)
 	s.look(s.buf, header)
 }
 
-// header looks into each field of a header: that of the message, or one inside of
-// it.
-func (s *textSearch) header(h *header.Header, top bool) {
-	if len(s.q.needles) == 0 {
+// header looks into each field of the header of the message.
+func (s *textSearch) header(h *header.Header) {
+	wanted := false
+	for i := range s.q.needles {
+		wanted = wanted || s.looksFor(i, true)
+	}
+	if !wanted {
 		return
 	}
 	for x := range h.Fields() {
-		s.text(x.Name()+": "+message.DecodeHeader(x.Value()), top)
+		s.whole([]byte(searchtext.LineText(x)), false, true)
 	}
 }
 
-// stream looks into the text of a body.
-func (s *textSearch) stream(r io.Reader) error {
+// notInHeader reports whether a raw header surely has nothing of what is still looked
+// for in it. Fields are not told apart, so a needle with a colon is not decided, nor
+// what words in another charset say.
+func (s *textSearch) notInHeader(raw []byte) bool {
+	for i := range s.f.header {
+		if s.f.header[i] == unknown {
+			return false
+		}
+	}
+	if raw == nil || bytes.Contains(raw, []byte("=?")) || !textfold.ASCII(raw) {
+		return false
+	}
+	for i := range s.q.needles {
+		if n := &s.q.needles[i]; s.looksFor(i, true) && (bytes.IndexByte(n.Text(), ':') >= 0 || n.InASCII(raw)) {
+			return false
+		}
+	}
+	return true
+}
+
+// Stream looks into a text that may be long.
+func (s *textSearch) Stream(r io.Reader) error {
 	longest := 1
-	for _, n := range s.q.needles {
-		longest = max(longest, len(n.text))
+	for i := range s.q.needles {
+		longest = max(longest, len(s.q.needles[i].Text()))
 	}
 	if s.in == nil {
 		s.in = make([]byte, 8<<10)
@@ -118,12 +116,12 @@ func (s *textSearch) stream(r io.Reader) error {
 		n += left
 		whole := n
 		if err == nil {
-			whole = closed(s.in[:n])
+			whole = textfold.Closed(s.in[:n])
 		}
-		s.fold(s.in[:whole])
+		s.buf = s.fold.Append(s.buf, s.in[:whole])
 		s.look(s.buf, false)
-		if s.decided() {
-			return errDecided
+		if s.Done() {
+			return nil
 		}
 		left = copy(s.in, s.in[whole:n])
 		// Keep what may be the beginning of a needle.
@@ -137,31 +135,4 @@ func (s *textSearch) stream(r io.Reader) error {
 			return err
 		}
 	}
-}
-
-// fold appends text to buf.
-func (s *textSearch) fold(text []byte) {
-	if !norm.NFKC.IsNormal(text) {
-		s.norm = norm.NFKC.Append(s.norm[:0], text...)
-		text = s.norm
-	}
-	s.buf = fold(s.buf, text)
-}
-
-// closed returns how much of text does not depend on what follows: all up to the
-// last character that others may still combine with, unless that is far back.
-func closed(text []byte) int {
-	n := len(text)
-	for i := n - 1; i >= 0 && i > n-utf8.UTFMax; i-- {
-		if utf8.RuneStart(text[i]) {
-			if !utf8.FullRune(text[i:]) {
-				n = i
-			}
-			break
-		}
-	}
-	if i := norm.NFKC.LastBoundary(text[:n]); i >= 0 && n-i < 256 {
-		return i
-	}
-	return n
 }

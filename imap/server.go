@@ -23,6 +23,9 @@ type serverState struct {
 	closing atomic.Bool
 	views   views
 
+	searchOnce sync.Once
+	searchers  chan struct{} // see searchHelpers
+
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	logins   map[store.AccountID]int

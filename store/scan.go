@@ -98,3 +98,53 @@ func (a *Access) Cold(ctx context.Context, id MailboxID, ids ...MessageID) (out 
 	}
 	return out, nil
 }
+
+// Load returns those of some messages of a mailbox that are there, in order of UID, and
+// with cold what is known of them by parsing, as Cold does, all of one moment; the
+// right r.
+func (a *Access) Load(ctx context.Context, id MailboxID, cold bool, uids ...UID) (ms []Message, parsed map[MessageID]Cold, err error) {
+	var raw []Message
+	err = a.store.Backend.View(ctx, func(tx Tx) error {
+		raw = nil
+		mb, _, err := a.rights(tx, id, "r")
+		if err != nil {
+			return err
+		}
+		if ms, err = find(tx, id, uids, Since{}, nil); err != nil {
+			return err
+		}
+		if mb.Account != a.account {
+			set, err := readSeen(tx, &mb, a.account)
+			if err != nil {
+				return err
+			}
+			for i := range ms {
+				set.view(&ms[i])
+			}
+		}
+		if !cold {
+			return nil
+		}
+		ids, at := make([]MessageID, len(ms)), make(map[MessageID]int, len(ms))
+		for i := range ms {
+			ids[i], at[ms[i].ID] = ms[i].ID, i
+		}
+		parsed = make(map[MessageID]Cold, len(ms))
+		for c, err := range tx.Cold(mb.Account, ids...) {
+			if err != nil {
+				return err
+			}
+			if parsed[c.ID] = c; message.Outdated(c.Envelope) {
+				raw = append(raw, ms[at[c.ID]])
+			}
+		}
+		return nil
+	})
+	if err == nil && len(raw) > 0 {
+		err = a.store.parseLate(ctx, raw, parsed)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return ms, parsed, nil
+}

@@ -32,6 +32,13 @@ func Known(name string) bool {
 	return ascii(name) || find(name) != nil
 }
 
+// Plain reports whether bytes of ASCII are themselves in the named charset. Where it is
+// not sure it says no.
+func Plain(name string) bool {
+	name = clean(name)
+	return ascii(name) || strings.HasPrefix(name, "iso-8859-") || strings.HasPrefix(name, "windows-125")
+}
+
 // Decode returns b, which is in the named charset, as UTF-8.
 func Decode(name string, b []byte) string {
 	if ascii(clean(name)) && utf8.Valid(b) {

@@ -55,6 +55,10 @@ func (p *Part) Text(body io.Reader) io.Reader {
 	return charset.NewReader(param(p.Params, "charset"), p.Reader(body))
 }
 
+// Plain reports whether the body of p, as far as it is ASCII, is the text that it
+// stands for.
+func (p *Part) Plain() bool { return p.identity() && charset.Plain(param(p.Params, "charset")) }
+
 // A decoder takes a transfer encoding off, byte by byte.
 type decoder interface {
 	// add appends what src stands for to b, as far as is known yet.
