@@ -68,6 +68,8 @@ type searching struct {
 	found *result
 	err   error
 	idle  []*searcher
+
+	panicked any // what a helper did
 }
 
 // run reads messages, a batch at a time: in the goroutine of the session, and in
@@ -88,7 +90,14 @@ func (s *searching) run(open []span) error {
 		select {
 		case helpers <- struct{}{}:
 			wg.Go(func() {
-				defer func() { <-helpers }()
+				defer func() {
+					if p := recover(); p != nil { // it is the session's
+						s.mu.Lock()
+						s.panicked = p
+						s.mu.Unlock()
+					}
+					<-helpers
+				}()
 				s.batch(batch)
 			})
 		default:
@@ -102,6 +111,9 @@ func (s *searching) run(open []span) error {
 func (s *searching) failed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.panicked != nil {
+		panic(s.panicked)
+	}
 	return s.err
 }
 
