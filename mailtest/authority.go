@@ -104,6 +104,9 @@ func (a *authority) serverTLS(host string) *tls.Config {
 	}
 }
 
+// clientTLS trusts the authority alone.
+func (a *authority) clientTLS() *tls.Config { return &tls.Config{RootCAs: a.pool(), Time: a.now} }
+
 func (a *authority) pool() *x509.CertPool {
 	a.init()
 	p := x509.NewCertPool()

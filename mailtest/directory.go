@@ -1,6 +1,7 @@
 package mailtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"strings"
@@ -16,15 +17,17 @@ import (
 // somebody first asks for its address.
 type directory struct {
 	strict bool
+	ours   map[string]bool        // domains; empty means all
 	fresh  func(accounts.Account) // told of each new account
 	hasher password.Hasher
 	secret []byte // for SCRAM keys of unknown logins
 
-	mu     sync.RWMutex
-	all    map[string]*account // by address
-	first  map[string]string   // the first address of each domain
-	home   string              // the first domain
-	closed bool                // no account is made any more
+	mu      sync.RWMutex
+	all     map[string]*account // by address
+	first   map[string]string   // the first address of each domain
+	aliases map[string][]string // by address
+	home    string              // the first domain
+	closed  bool                // no account is made any more
 }
 
 type account struct {
@@ -40,9 +43,12 @@ var (
 	_ accounts.Table              = table{}
 )
 
-func newDirectory(strict bool, fresh func(accounts.Account)) *directory {
-	d := &directory{strict: strict, fresh: fresh, secret: make([]byte, 32), all: map[string]*account{}, first: map[string]string{}}
+func newDirectory(strict bool, domains []string, fresh func(accounts.Account)) *directory {
+	d := &directory{strict: strict, ours: map[string]bool{}, fresh: fresh, aliases: map[string][]string{}, secret: make([]byte, 32), all: map[string]*account{}, first: map[string]string{}}
 	rand.Read(d.secret)
+	for _, name := range domains {
+		d.ours[strings.ToLower(name)] = true
+	}
 	return d
 }
 
@@ -65,10 +71,10 @@ func (d *directory) put(address, password string) (accounts.Account, error) {
 // make returns an account, new or not, or nil at the end of the test. mu is held.
 func (d *directory) make(address string) *account {
 	a := d.all[address]
-	if a == nil && !d.closed {
+	_, domain := addr.Split(address)
+	if a == nil && !d.closed && (len(d.ours) == 0 || d.ours[domain]) {
 		a = &account{Account: accounts.Account{ID: mailkeel.AccountID("id of " + address), Address: address}}
 		d.all[address] = a
-		_, domain := addr.Split(address)
 		if d.first[domain] == "" {
 			d.first[domain] = address
 		}
@@ -78,6 +84,23 @@ func (d *directory) make(address string) *account {
 		d.fresh(a.Account)
 	}
 	return a
+}
+
+// alias makes an alias.
+func (d *directory) alias(address string, targets []string) error {
+	address, err := accounts.Canonical(address)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.aliases[address] = targets
+	_, domain := addr.Split(address)
+	if d.first[domain] == "" { // it is one of ours now
+		d.first[domain] = address
+	}
+	d.home = cmp.Or(d.home, domain)
+	return nil
 }
 
 // close ends the making of accounts.
@@ -142,7 +165,7 @@ func (d *directory) Authenticate(_ context.Context, a accounts.Attempt) (account
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	acc := d.all[login]
-	if acc == nil && !d.strict {
+	if acc == nil && !d.strict && d.aliases[login] == nil {
 		acc = d.make(login)
 	}
 	if acc == nil || acc.password != a.Password && (d.strict || acc.password != "") || d.strict && acc.password == "" {
@@ -187,7 +210,7 @@ type table struct{ d *directory }
 func (t table) Domain(_ context.Context, name string) (accounts.Domain, error) {
 	t.d.mu.RLock()
 	defer t.d.mu.RUnlock()
-	if t.d.strict && t.d.first[name] == "" {
+	if len(t.d.ours) > 0 && !t.d.ours[name] || len(t.d.ours) == 0 && t.d.strict && t.d.first[name] == "" {
 		return accounts.Domain{}, accounts.ErrNotLocal
 	}
 	return accounts.Domain{Name: name}, nil
@@ -204,8 +227,11 @@ func (t table) Home(context.Context) (accounts.Domain, error) {
 
 func (t table) Entry(_ context.Context, address string) (accounts.Entry, error) {
 	t.d.mu.RLock()
-	a := t.d.all[address]
+	a, targets := t.d.all[address], t.d.aliases[address]
 	t.d.mu.RUnlock()
+	if targets != nil {
+		return accounts.Entry{Targets: targets}, nil
+	}
 	// A plus address is that of the account before the plus.
 	if local, _ := addr.Split(address); a == nil && !t.d.strict && !strings.Contains(local, "+") {
 		t.d.mu.Lock()

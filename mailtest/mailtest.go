@@ -25,6 +25,7 @@
 package mailtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -40,7 +41,7 @@ import (
 	"github.com/mailkeel/mailkeel/store/memstore"
 )
 
-// Hostname is what the server calls itself.
+// Hostname is what the server calls itself, unless Options.Hostname says otherwise.
 const Hostname = "mx.example.test"
 
 // A Server is a mail server for one test. Methods that cannot do what they are for
@@ -54,6 +55,7 @@ type Server struct {
 	opts  Options
 	users *directory
 	ca    *authority
+	world *World          // nil if it is alone
 	ctx   context.Context // ends with the test
 
 	mu      sync.Mutex
@@ -67,26 +69,34 @@ type Server struct {
 // one at most.
 func New(tb testing.TB, options ...Options) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, changed: make(chan struct{}), seen: map[store.AccountID]store.ModSeq{}}
 	switch len(options) {
 	case 0:
+		return start(tb, Options{}, nil)
 	case 1:
-		s.opts = options[0]
-	default:
-		tb.Fatal("mailtest: New takes one Options")
+		return start(tb, options[0], nil)
 	}
+	tb.Fatal("mailtest: New takes one Options")
+	return nil
+}
+
+func start(tb testing.TB, o Options, w *World) *Server {
+	tb.Helper()
+	o.Hostname = cmp.Or(o.Hostname, Hostname)
+	s := &Server{tb: tb, opts: o, world: w, changed: make(chan struct{}), seen: map[store.AccountID]store.ModSeq{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.ctx = ctx
-	s.ca = newAuthority(s.opts.Clock)
-	s.users = newDirectory(s.opts.Strict, func(a accounts.Account) { s.follow.Go(func() { s.watch(a) }) })
+	if s.ca = newAuthority(o.Clock); w != nil {
+		s.ca = w.ca
+	}
+	s.users = newDirectory(o.Strict, o.Domains, func(a accounts.Account) { s.follow.Go(func() { s.watch(a) }) })
 
 	any := server.Listen{Addr: "127.0.0.1:0"}
 	c := server.Config{
-		Hostname: Hostname,
+		Hostname: o.Hostname,
 		Store:    &memstore.Backend{}, Blobs: &memblob.Store{Clock: s.opts.Clock}, Queue: &memqueue.Backend{},
 		Directory: s.users, Auth: s.users,
 		SMTP: any, LMTP: any, Submission: any, Submissions: any, IMAP: any, IMAPS: any, POP3: any, POP3S: any,
-		TLS:          s.ca.serverTLS(Hostname),
+		TLS:          s.ca.serverTLS(o.Hostname),
 		NoSTARTTLS:   !s.opts.STARTTLS,
 		InsecureAuth: true,
 		Rest:         transport{s},
@@ -120,6 +130,9 @@ func New(tb testing.TB, options ...Options) *Server {
 	for _, a := range s.opts.Accounts {
 		s.Account(a.Address, a.Password)
 	}
+	for _, a := range s.opts.Aliases {
+		s.Alias(a.Address, a.Targets...)
+	}
 	return s
 }
 
@@ -143,9 +156,17 @@ func (s *Server) Account(address, password string) accounts.Account {
 	return acc
 }
 
+// Alias lets mail for address go to the targets instead, here or elsewhere.
+func (s *Server) Alias(address string, targets ...string) {
+	s.tb.Helper()
+	if err := s.users.alias(address, targets); err != nil {
+		s.tb.Fatalf("mailtest: %v", err)
+	}
+}
+
 // ClientTLS is a TLS configuration that trusts this server and no other.
 func (s *Server) ClientTLS() *tls.Config {
-	return &tls.Config{RootCAs: s.ca.pool(), ServerName: Hostname, Time: s.ca.now}
+	return &tls.Config{RootCAs: s.ca.pool(), ServerName: s.opts.Hostname, Time: s.ca.now}
 }
 
 // CA is the certificate that vouches for the server, as PEM: for programs that are

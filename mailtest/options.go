@@ -4,14 +4,21 @@ import (
 	"time"
 
 	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/server"
 )
 
 // Options are what a test may want otherwise. The zero value takes mail for any
 // address and lets anyone in.
 type Options struct {
-	// Accounts exist from the start.
+	// Accounts and Aliases exist from the start.
 	Accounts []Account
+	Aliases  []accounts.Alias
+	// Domains are those whose addresses are ours; mail for others leaves. Empty
+	// means all, and with Strict those of the accounts.
+	Domains []string
+	// Hostname is what the server calls itself; empty means Hostname.
+	Hostname string
 	// Strict makes no account by itself: mail for an unknown address of a domain
 	// that has accounts is refused, mail for other domains leaves, and only
 	// accounts with a password can log in, also with SCRAM.

@@ -8,27 +8,39 @@ import (
 
 // Settle returns when nothing is under way: no client is in the middle of a
 // transaction, the queue has tried everything that is due, and Messages knows all
-// that was filed. What waits for a time to come, a retry say, is at rest. If ctx
-// ends before that, or Options.Patience where it has no deadline, the test fails.
+// that was filed. What waits for a time to come, a retry say, is at rest. Servers of
+// one World come to rest together. If ctx ends before that, or Options.Patience
+// where it has no deadline, the test fails.
 func (s *Server) Settle(ctx context.Context) {
 	s.tb.Helper()
 	ctx, cancel := s.patient(ctx)
 	defer cancel()
-	if err := s.settle(ctx); err != nil {
+	all := []*Server{s}
+	if s.world != nil {
+		all = s.world.all()
+	}
+	if err := settle(ctx, all); err != nil {
 		s.tb.Fatalf("mailtest: %v before everything was at rest", err)
 	}
 }
 
-func (s *Server) settle(ctx context.Context) error {
+func settle(ctx context.Context, all []*Server) error {
 	// What comes to rest here may have started something there: it is over
 	// when a round finds what the last one found.
 	last, first := uint64(0), true
 	for {
-		n, err := s.round(ctx)
-		if err != nil || !first && n == last {
-			return err
+		sum := uint64(0)
+		for _, s := range all {
+			n, err := s.round(ctx)
+			if err != nil {
+				return err
+			}
+			sum += n
 		}
-		last, first = n, false
+		if !first && sum == last {
+			return nil
+		}
+		last, first = sum, false
 	}
 }
 
