@@ -46,6 +46,10 @@ func lookup(cmd *command) (func(*conn, *command) error, when) {
 			return (*conn).fetch, selected
 		case "SEARCH":
 			return (*conn).search, selected
+		case "SORT":
+			return (*conn).sort, selected
+		case "THREAD":
+			return (*conn).thread, selected
 		case "STORE":
 			return (*conn).store, selected
 		case "COPY":
@@ -109,6 +113,10 @@ func lookup(cmd *command) (func(*conn, *command) error, when) {
 		return (*conn).expunge, selected
 	case "SEARCH":
 		return (*conn).search, selected
+	case "SORT":
+		return (*conn).sort, selected
+	case "THREAD":
+		return (*conn).thread, selected
 	case "FETCH":
 		return (*conn).fetch, selected
 	case "STORE":

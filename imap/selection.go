@@ -61,7 +61,7 @@ func (c *conn) poll(cmd *command) error {
 	// one of these runs (RFC 9051, 7.5.1).
 	expunge := cmd.uid
 	switch cmd.name {
-	case "FETCH", "STORE", "SEARCH":
+	case "FETCH", "STORE", "SEARCH", "SORT", "THREAD": // RFC 5256, 3
 	default:
 		expunge = true
 	}

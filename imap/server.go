@@ -22,6 +22,7 @@ type serverState struct {
 	guard   guard.Guard
 	closing atomic.Bool
 	views   views
+	keys    keyCache
 
 	searchOnce sync.Once
 	searchers  chan struct{} // see searchHelpers
