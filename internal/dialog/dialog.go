@@ -5,6 +5,7 @@
 //	S: * OK ready                   this line comes from the server
 //	C: a NOOP                       this line goes to it, with CRLF
 //	S~ a OK (?P<text>.*)            a line that matches a regular expression
+//	S> a (OK|NO) .*                 lines, up to one that matches
 //	C: b $text                      with what a group of that name matched
 //	S* * 1 EXISTS                   lines of a block of S* come in any order
 //	S* * 0 RECENT
@@ -81,7 +82,7 @@ func RunFiles(t *testing.T, glob string, start func(t *testing.T) *Runner) {
 	}
 }
 
-var stepForm = regexp.MustCompile(`^([CS])([0-9]*)([:~*=!])(?: (.*))?$`)
+var stepForm = regexp.MustCompile(`^([CS])([0-9]*)([:~>*=!])(?: (.*))?$`)
 
 // Play plays a dialog. Its error begins with the number of a line.
 func (r *Runner) Play(script string) error {
@@ -247,14 +248,17 @@ func (r *Runner) step(kind, id string, block []string) error {
 			}
 		}
 		return nil
-	case "S~":
-		got, err := r.line(p, id)
-		if err != nil {
-			return fmt.Errorf("want %q: %w", text, err)
-		}
+	case "S~", "S>":
 		re, err := regexp.Compile("^(?:" + r.expandBraced(text) + ")$")
 		if err != nil {
 			return err
+		}
+		got, err := r.line(p, id)
+		for kind == "S>" && err == nil && !re.MatchString(got) {
+			got, err = r.line(p, id)
+		}
+		if err != nil {
+			return fmt.Errorf("want %q: %w", text, err)
 		}
 		m := re.FindStringSubmatch(got)
 		if m == nil {
