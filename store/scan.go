@@ -52,6 +52,32 @@ func (a *Access) Scan(ctx context.Context, id MailboxID, q Query, fn func(Mailbo
 	})
 }
 
+// Vanished returns the UIDs of messages that left a mailbox after a ModSeq of its
+// account, in order, some that came after it perhaps among them; the right r.
+// ErrHorizon means that they are no longer known one by one, or that the ModSeq is
+// of a future that a restored backup took back.
+func (a *Access) Vanished(ctx context.Context, id MailboxID, after ModSeq) (uids []UID, err error) {
+	err = a.store.Backend.View(ctx, func(tx Tx) error {
+		mb, _, err := a.rights(tx, id, "r")
+		if err != nil {
+			return err
+		}
+		accs, err := tx.Accounts(mb.Account)
+		if err != nil {
+			return err
+		}
+		if after < accs[0].Horizon || after > accs[0].ModSeq {
+			return ErrHorizon
+		}
+		uids, err = tx.Vanished(id, after)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return uids, nil
+}
+
 // Cold returns what is known of messages in a mailbox by parsing them, of those
 // that are there; the right r. What was filed without parsing, or parsed by an
 // older version, is parsed now.

@@ -177,6 +177,17 @@ func TestListReadsOnlyHotRows(t *testing.T) {
 	if rows > 4 || len(texts) > 2 {
 		t.Errorf("read %d rows by\n%s", rows, strings.Join(texts, "\n"))
 	}
+	if _, err := st.As("ann").Expunge(t.Context(), box, 2, 2400); err != nil {
+		t.Fatal(err)
+	}
+	texts, rows = c.during(func() {
+		if got, err := st.As("ann").Vanished(t.Context(), box, 1); err != nil || !slices.Equal(got, []store.UID{2, 2400}) {
+			t.Error(got, err)
+		}
+	})
+	if rows > 6 || len(texts) > 4 {
+		t.Errorf("read %d rows by\n%s", rows, strings.Join(texts, "\n"))
+	}
 }
 
 func TestHotRowsAreSmall(t *testing.T) {
@@ -239,6 +250,7 @@ func TestPlans(t *testing.T) {
 			for _, err := range tx.Changed("ann", 0) {
 				ignore(nil, err)
 			}
+			ignore(tx.Vanished(box, 1))
 			for _, err := range tx.Cold("ann", 1, 2) {
 				ignore(nil, err)
 			}

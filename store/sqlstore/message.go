@@ -99,6 +99,24 @@ func (t *tx) recent(d *messageReader, batch []store.Message, acct int64, id stor
 	return batch, err
 }
 
+// Vanished asks the index of tombstones, which holds all that it wants.
+func (t *tx) Vanished(id store.MailboxID, after store.ModSeq) (uids []store.UID, err error) {
+	_, num, err := t.owner(id)
+	if err == nil {
+		err = t.flushMessages()
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The sign keeps the planner from walking through the whole mailbox.
+	err = t.c.Query(`SELECT uid FROM message WHERE acct = ? AND modseq > ? AND +box = ? AND dead <> 0`, func(r sqldb.Row) error {
+		uids = append(uids, store.UID(r.Int(0)))
+		return nil
+	}, num, int64(after), int64(id))
+	slices.Sort(uids)
+	return uids, err
+}
+
 // each yields what was read, and says whether to go on.
 func each[V any](vs []V, yield func(V, error) bool) bool {
 	for i := range vs {
