@@ -16,7 +16,7 @@ func BenchmarkFetchFlags(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for seq, r := range s.all(s.everything()) {
-			c.fetchFlags(seq, r, true)
+			c.fetchFlags(seq, r, true, true)
 		}
 		c.w.release()
 	}

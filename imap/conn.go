@@ -51,6 +51,10 @@ type session struct {
 	sel     *selection    // nil unless a mailbox is selected
 	rev2    bool          // ENABLE IMAP4rev2
 	utf8    bool          // ENABLE UTF8=ACCEPT
+
+	condstore bool // the client knows of MODSEQs (RFC 7162, 3.1)
+	qresync   bool // ENABLE QRESYNC
+	uidOnly   bool // ENABLE UIDONLY
 }
 
 // A lower is what lies below TLS, a guard.Conn. Wake lets another goroutine
@@ -198,6 +202,8 @@ func (c *conn) run(cmd *command) (err error) {
 		return bad("Unknown command")
 	case when&c.now() == 0:
 		return bad("Command is not allowed now")
+	case c.uidOnly && !cmd.uid && takesNumbers(cmd.name):
+		return errUIDRequired
 	}
 	if err := do(c, cmd); err != nil {
 		return err
@@ -253,6 +259,7 @@ func (c *conn) finish(cmd *command, err error) error {
 				return err
 			}
 		}
+		c.tellHighest(cmd, true)
 		if !cmd.answered {
 			c.ok(cmd)
 		}
@@ -262,6 +269,7 @@ func (c *conn) finish(cmd *command, err error) error {
 		if err := c.poll(cmd); err != nil {
 			return err
 		}
+		c.tellHighest(cmd, false)
 	}
 	c.status(cmd.tag, e)
 	if e.Type == imap.StatusResponseTypeBad {

@@ -75,6 +75,15 @@ func (w *rangeWriter) add(uid store.UID) {
 	w.first, w.last = uid, uid
 }
 
+// addRange adds first up to and with last; none if that is less.
+func (w *rangeWriter) addRange(first, last store.UID) {
+	if first > last {
+		return
+	}
+	w.add(first)
+	w.last = last
+}
+
 func (w *rangeWriter) end() {
 	if w.first == 0 {
 		return

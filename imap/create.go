@@ -36,7 +36,7 @@ func (c *conn) create(cmd *command) error {
 		return no("USEATTR", "No such special use, or more than one")
 	}
 	name = strings.TrimSuffix(name, delimiter) // it only says that others will follow
-	_, err := c.access.Create(c.ctx, name, role)
+	mb, err := c.access.Create(c.ctx, name, role)
 	switch {
 	case errors.Is(err, store.ErrExists) && role != "":
 		if _, other := c.folder(name); errors.Is(other, store.ErrNotFound) {
@@ -48,5 +48,6 @@ func (c *conn) create(cmd *command) error {
 	case err != nil:
 		return err
 	}
+	cmd.code = "MAILBOXID (" + mailboxID(mb.ID) + ")" // RFC 8474, 4.1
 	return nil
 }

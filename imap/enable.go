@@ -16,12 +16,30 @@ func (c *conn) enable(cmd *command) error {
 		return err
 	}
 	var done []string
+	condstore := c.condstore
 	for _, w := range words {
 		switch w {
 		case "IMAP4REV2":
 			if !c.rev2 {
 				c.rev2 = true
 				done = append(done, " IMAP4rev2")
+			}
+		case "CONDSTORE":
+			if !condstore {
+				condstore = true
+				c.enableCondstore()
+				done = append(done, " CONDSTORE")
+			}
+		case "QRESYNC":
+			if !c.qresync {
+				c.qresync = true
+				c.enableCondstore()
+				done = append(done, " QRESYNC")
+			}
+		case "UIDONLY":
+			if !c.uidOnly {
+				c.uidOnly = true
+				done = append(done, " UIDONLY")
 			}
 		case "UTF8=ACCEPT":
 			if !c.utf8 {

@@ -18,7 +18,8 @@ func (c *conn) fetch(cmd *command) error {
 	set := cmd.numSet(cmd.uid)
 	cmd.sp()
 	items := cmd.fetchItems()
-	items.UID = items.UID || cmd.uid
+	items.UID = items.UID || cmd.uid && !c.uidOnly
+	mods := c.fetchModifiers(cmd)
 	if err := cmd.end(); err != nil {
 		return err
 	}
@@ -26,6 +27,16 @@ func (c *conn) fetch(cmd *command) error {
 	if err != nil {
 		return err
 	}
+	items.ModSeq = items.ModSeq || mods.since
+	if items.ModSeq {
+		c.enableCondstore()
+	}
+	if mods.vanished {
+		if err := c.writeVanished(c.sel.uidRanges(set), mods.after, 0); err != nil {
+			return err
+		}
+	}
+	spans = mods.narrow(c.sel.snap, spans)
 	if !items.needs(hotRows) {
 		for seq, r := range c.sel.snap.all(spans) {
 			if c.fetchMessage(items, &entry{seq: seq, row: r}); c.w.Err != nil {
@@ -104,9 +115,7 @@ func (c *conn) markSeen(es []*entry) {
 // fetchMessage writes the response for one message. After an error the response is
 // not ended.
 func (c *conn) fetchMessage(items *fetchItems, e *entry) error {
-	c.w.raw("* ")
-	c.w.num(uint64(e.seq))
-	c.w.raw(" FETCH (")
+	c.fetchHead(e.seq, e.row.uid)
 	first := true
 	name := func(s string) {
 		if !first {
@@ -115,13 +124,17 @@ func (c *conn) fetchMessage(items *fetchItems, e *entry) error {
 		first = false
 		c.w.raw(s)
 	}
-	if items.UID {
+	if items.UID || e.marked && c.condstore && !c.uidOnly {
 		name("UID ")
 		c.w.num(uint64(e.row.uid))
 	}
 	if items.Flags || e.marked {
 		name("FLAGS ")
 		c.w.flags(e.row.flags.Value())
+	}
+	if items.ModSeq || e.marked && c.condstore {
+		name("")
+		c.modSeq(e.row)
 	}
 	if items.InternalDate {
 		name("INTERNALDATE ")
@@ -130,6 +143,11 @@ func (c *conn) fetchMessage(items *fetchItems, e *entry) error {
 	if items.RFC822Size {
 		name("RFC822.SIZE ")
 		c.w.num(uint64(e.msg.Size))
+	}
+	if items.emailID || items.threadID || items.saveDate || items.preview {
+		if err := c.fetchExtras(items, e, name); err != nil {
+			return err
+		}
 	}
 	if items.Envelope {
 		env, err := e.envelope()

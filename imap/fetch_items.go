@@ -10,6 +10,11 @@ type fetchItems struct {
 	imap.FetchOptions
 	body  bool     // BODY, beside or instead of BODYSTRUCTURE
 	names []string // of each BodySection: "BODY", or the older "RFC822.TEXT"
+
+	emailID, threadID bool // RFC 8474
+	saveDate          bool // RFC 8514
+	preview           bool // RFC 8970
+	lazy              bool // the preview is not wanted if it takes time
 }
 
 // What of a message must be read.
@@ -23,9 +28,9 @@ const (
 
 func (f *fetchItems) level() rowLevel {
 	switch {
-	case f.Envelope, f.BodyStructure != nil, f.body, len(f.BodySection) > 0, len(f.BinarySection) > 0, len(f.BinarySectionSize) > 0:
+	case f.Envelope, f.BodyStructure != nil, f.body, f.preview, len(f.BodySection) > 0, len(f.BinarySection) > 0, len(f.BinarySectionSize) > 0:
 		return coldRows
-	case f.InternalDate, f.RFC822Size:
+	case f.InternalDate, f.RFC822Size, f.emailID, f.threadID, f.saveDate:
 		return hotRows
 	}
 	return noRows
@@ -67,6 +72,17 @@ func (p *parser) fetchItem(f *fetchItems) {
 	switch name := p.item(); name {
 	case "UID":
 		f.UID = true
+	case "MODSEQ":
+		f.ModSeq = true
+	case "EMAILID":
+		f.emailID = true
+	case "THREADID":
+		f.threadID = true
+	case "SAVEDATE":
+		f.saveDate = true
+	case "PREVIEW":
+		f.preview = true
+		f.lazy = p.lazy() || f.lazy
 	case "FLAGS":
 		f.Flags = true
 	case "INTERNALDATE":

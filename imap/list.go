@@ -15,7 +15,7 @@ const maxPatterns = 100
 // list is LIST (RFC 9051, 6.3.9), with selection and return options (RFC 5258),
 // STATUS (RFC 5819) and special uses (RFC 6154).
 func (c *conn) list(cmd *command) error {
-	var o imap.ListOptions
+	var o listOptions
 	cmd.sp()
 	extended := cmd.peek() == '('
 	if extended {
@@ -75,6 +75,12 @@ func (c *conn) list(cmd *command) error {
 	return nil
 }
 
+// listOptions are those of imap.ListOptions, with a STATUS of our own.
+type listOptions struct {
+	imap.ListOptions
+	ReturnStatus *statusOptions
+}
+
 // reference reads the first argument of LIST, which may be empty.
 func (p *parser) reference() string {
 	s := p.astring()
@@ -85,7 +91,7 @@ func (p *parser) reference() string {
 }
 
 // listSelect reads selection options.
-func (p *parser) listSelect(o *imap.ListOptions) {
+func (p *parser) listSelect(o *listOptions) {
 	p.list(func() {
 		switch p.keyword() {
 		case "SUBSCRIBED":
@@ -106,7 +112,7 @@ func (p *parser) listSelect(o *imap.ListOptions) {
 }
 
 // listReturn reads return options.
-func (p *parser) listReturn(o *imap.ListOptions) {
+func (p *parser) listReturn(o *listOptions) {
 	p.list(func() {
 		switch p.keyword() {
 		case "SUBSCRIBED":
@@ -139,7 +145,7 @@ type node struct {
 
 // A lister decides what LIST shows.
 type lister struct {
-	o        imap.ListOptions
+	o        listOptions
 	patterns []*pattern
 	extended bool
 }

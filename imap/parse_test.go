@@ -310,8 +310,8 @@ func FuzzParse(f *testing.F) {
 			func(p *parser) { p.date() },
 			func(p *parser) { p.dateTime() },
 			func(p *parser) { p.statusItems() },
-			func(p *parser) { p.listReturn(&imap.ListOptions{}) },
-			func(p *parser) { p.listSelect(&imap.ListOptions{}) },
+			func(p *parser) { p.listReturn(&listOptions{}) },
+			func(p *parser) { p.listSelect(&listOptions{}) },
 			func(p *parser) { p.storeOp(); p.sp(); p.storeFlags() },
 			func(p *parser) { p.base64(true) },
 			func(p *parser) {

@@ -11,6 +11,7 @@ import (
 func (c *conn) selectMailbox(cmd *command) error {
 	cmd.sp()
 	name := cmd.mailbox()
+	params := c.selectParams(cmd)
 	if err := cmd.end(); err != nil {
 		return err
 	}
@@ -26,7 +27,7 @@ func (c *conn) selectMailbox(cmd *command) error {
 	if err != nil {
 		return err
 	}
-	sel := &selection{id: folder.ID, view: v, snap: snap, rights: folder.Rights}
+	sel := &selection{id: folder.ID, view: v, snap: snap, synced: snap.box.ModSeq, rights: folder.Rights}
 	sel.readOnly = cmd.name == "EXAMINE" || !strings.ContainsAny(string(folder.Rights), "swte")
 	c.sel = sel
 	cmd.quiet = true // it is all new
@@ -36,7 +37,7 @@ func (c *conn) selectMailbox(cmd *command) error {
 		c.w.linef("* 0 RECENT")
 	}
 	c.tellKeywords()
-	if first := firstUnseen(snap); first > 0 && !c.rev2 {
+	if first := firstUnseen(snap); first > 0 && !c.rev2 && !c.uidOnly {
 		c.w.linef("* OK [UNSEEN %d] First unseen message", first)
 	}
 	c.w.linef("* OK [UIDVALIDITY %d] UIDs valid", snap.box.UIDValidity)
@@ -47,6 +48,13 @@ func (c *conn) selectMailbox(cmd *command) error {
 		c.w.raw(`* LIST () "` + delimiter + `" `)
 		c.w.mailbox(folder.Name)
 		c.w.crlf()
+	}
+	c.condstore = c.condstore || params.condstore // it was just told where it is
+	if params.qresync != nil {
+		if err := c.resynchronize(params.qresync); err != nil {
+			c.unselect()
+			return err
+		}
 	}
 	cmd.code = "READ-WRITE"
 	if sel.readOnly {

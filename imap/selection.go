@@ -3,6 +3,7 @@ package imap
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -14,6 +15,9 @@ type selection struct {
 	id       store.MailboxID
 	view     *view
 	snap     *snapshot // what the client was told
+	synced   store.ModSeq // up to which it was told everything
+	told     store.ModSeq // the largest it was told since the last command
+	expunged bool         // it was told of expunged messages since then
 	rights   store.Rights
 	readOnly bool
 	saved    imap.UIDSet // the result of the last SEARCH RETURN (SAVE)
@@ -106,7 +110,7 @@ func (c *conn) tell(is *snapshot, expunge bool) {
 		return
 	}
 	gone, changed, added := was.diff(is)
-	next := is
+	next, synced := is, is.box.ModSeq
 	if len(gone) > 0 && !expunge {
 		changes := make([]change, 0, len(changed)+len(added))
 		for _, r := range changed {
@@ -117,22 +121,17 @@ func (c *conn) tell(is *snapshot, expunge bool) {
 		}
 		next = was.apply(changes)
 		next.box, next.keywords = is.box, is.keywords
-		gone = nil
+		gone, synced = nil, c.sel.synced
 	}
-	for i := len(gone) - 1; i >= 0; i-- { // from the end, so that numbers hold
-		c.w.raw("* ")
-		c.w.num(uint64(gone[i]) + 1)
-		c.w.raw(" EXPUNGE")
-		c.w.crlf()
-	}
-	c.sel.snap = next
+	c.tellGone(was, gone)
+	c.sel.snap, c.sel.synced = next, synced
 	c.tellKeywords()
 	for _, r := range changed {
-		if pos, ok := was.find(r.uid); ok && was.at(pos).flags == r.flags {
+		if pos, ok := was.find(r.uid); !c.condstore && ok && was.at(pos).flags == r.flags {
 			continue
 		}
 		pos, _ := next.find(r.uid)
-		c.fetchFlags(uint32(pos)+1, r, true)
+		c.fetchFlags(uint32(pos)+1, r, true, true)
 	}
 	if len(added) > 0 {
 		c.w.raw("* ")
@@ -142,18 +141,64 @@ func (c *conn) tell(is *snapshot, expunge bool) {
 	}
 }
 
-// fetchFlags writes a FETCH response with the flags of a message.
-func (c *conn) fetchFlags(seq uint32, r row, uid bool) {
-	c.w.raw("* ")
-	c.w.num(uint64(seq))
-	c.w.raw(" FETCH (")
-	if uid {
+// tellGone tells that messages have gone, by their positions in what the client
+// knows: with VANISHED if it can take that (RFC 7162, 3.2.10), else with EXPUNGE.
+func (c *conn) tellGone(was *snapshot, gone []int) {
+	if len(gone) == 0 {
+		return
+	}
+	c.sel.expunged = true
+	if c.qresync || c.uidOnly {
+		var uids rangeWriter
+		for _, pos := range gone {
+			uids.add(was.at(pos).uid)
+		}
+		c.w.raw("* VANISHED ")
+		c.w.raw(uids.String())
+		c.w.crlf()
+		return
+	}
+	for _, pos := range slices.Backward(gone) { // from the end, so that numbers hold
+		c.w.raw("* ")
+		c.w.num(uint64(pos) + 1)
+		c.w.raw(" EXPUNGE")
+		c.w.crlf()
+	}
+}
+
+// fetchFlags writes a FETCH response that nobody asked for, or that STORE makes: with
+// the flags of a message, unless the client knows them, and with its UID, if that is
+// wanted or the client knows of MODSEQs (RFC 7162, 3.2.4).
+func (c *conn) fetchFlags(seq uint32, r row, uid, flags bool) {
+	c.fetchHead(seq, r.uid)
+	if (uid || c.condstore) && !c.uidOnly {
 		c.w.raw("UID ")
 		c.w.num(uint64(r.uid))
 		c.w.sp()
 	}
-	c.w.raw("FLAGS ")
-	c.w.flags(r.flags.Value())
+	if flags {
+		c.w.raw("FLAGS ")
+		c.w.flags(r.flags.Value())
+		if c.condstore {
+			c.w.sp()
+		}
+	}
+	if c.condstore {
+		c.modSeq(r)
+	}
 	c.w.byte(')')
 	c.w.crlf()
+}
+
+// fetchHead begins a FETCH response, or UIDFETCH where there are no sequence numbers
+// (RFC 9586).
+func (c *conn) fetchHead(seq uint32, uid store.UID) {
+	c.w.raw("* ")
+	if c.uidOnly {
+		c.w.num(uint64(uid))
+		c.w.raw(" UIDFETCH (")
+		return
+	}
+	c.w.num(uint64(seq))
+	c.w.raw(" FETCH (")
 }

@@ -23,9 +23,15 @@ func (c *conn) statusOf(cmd *command) error {
 	return nil
 }
 
+// statusOptions are the items of STATUS.
+type statusOptions struct {
+	imap.StatusOptions
+	MailboxID bool // RFC 8474, 4.3
+}
+
 // statusItems reads the list of what is asked.
-func (p *parser) statusItems() *imap.StatusOptions {
-	o := &imap.StatusOptions{}
+func (p *parser) statusItems() *statusOptions {
+	o := &statusOptions{}
 	n := 0
 	p.list(func() {
 		n++
@@ -44,6 +50,10 @@ func (p *parser) statusItems() *imap.StatusOptions {
 			o.NumDeleted = true
 		case "SIZE":
 			o.Size = true
+		case "HIGHESTMODSEQ":
+			o.HighestModSeq = true
+		case "MAILBOXID":
+			o.MailboxID = true
 		case "APPENDLIMIT":
 			o.AppendLimit = true
 		default:
@@ -57,7 +67,10 @@ func (p *parser) statusItems() *imap.StatusOptions {
 }
 
 // writeStatus writes a STATUS response.
-func (c *conn) writeStatus(mb store.Mailbox, want *imap.StatusOptions) {
+func (c *conn) writeStatus(mb store.Mailbox, want *statusOptions) {
+	if want.HighestModSeq {
+		c.enableCondstore()
+	}
 	c.w.raw("* STATUS ")
 	c.w.mailbox(mb.Name)
 	sep := " ("
@@ -77,6 +90,10 @@ func (c *conn) writeStatus(mb store.Mailbox, want *imap.StatusOptions) {
 	item(want.NumDeleted, "DELETED ", uint64(mb.Marked))
 	item(want.Size, "SIZE ", uint64(mb.Bytes))
 	item(want.AppendLimit, "APPENDLIMIT ", uint64(c.srv.maxAppend()))
+	item(want.HighestModSeq, "HIGHESTMODSEQ ", uint64(mb.ModSeq))
+	if want.MailboxID {
+		c.w.raw(sep + "MAILBOXID (" + mailboxID(mb.ID) + ")")
+	}
 	c.w.byte(')')
 	c.w.crlf()
 }

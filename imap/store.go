@@ -9,16 +9,25 @@ import (
 	"github.com/mailkeel/mailkeel/store"
 )
 
-// store is STORE and UID STORE (RFC 9051, 6.4.6).
+// store is STORE and UID STORE (RFC 9051, 6.4.6), perhaps of what has not changed
+// since (RFC 7162, 3.1.3).
 func (c *conn) store(cmd *command) error {
 	cmd.sp()
 	set := cmd.numSet(cmd.uid)
 	cmd.sp()
+	var change store.FlagChange
+	if cmd.peek() == '(' {
+		change.UnchangedSince = cmd.unchangedSince()
+		cmd.sp()
+	}
 	op, silent := cmd.storeOp()
 	cmd.sp()
 	flags := cmd.storeFlags()
 	if err := cmd.end(); err != nil {
 		return err
+	}
+	if change.UnchangedSince != nil {
+		c.enableCondstore()
 	}
 	if err := c.writable(); err != nil {
 		return err
@@ -27,7 +36,6 @@ func (c *conn) store(cmd *command) error {
 	if err != nil || len(spans) == 0 {
 		return err
 	}
-	var change store.FlagChange
 	switch op {
 	case imap.StoreFlagsSet:
 		change.Replace, change.Add = true, flags
@@ -36,58 +44,85 @@ func (c *conn) store(cmd *command) error {
 	case imap.StoreFlagsDel:
 		change.Remove = flags
 	}
-	changed, _, err := c.access.SetFlags(c.ctx, c.sel.id, change, c.sel.snap.uids(spans)...)
+	changed, failed, err := c.access.SetFlags(c.ctx, c.sel.id, change, c.sel.snap.uids(spans)...)
 	if err != nil {
 		return err
 	}
-	if silent {
-		changed = c.sel.expected(change, changed)
-	}
-	c.sel.note(changed)
 	is, err := c.sel.view.refresh(c.ctx)
 	if err != nil { // it is done, whatever can be read now
+		c.sel.note(changed)
 		is = c.sel.snap
+	} else if len(failed) > 0 {
+		is, failed = c.storeAgain(change, is, failed)
 	}
+	return c.stored(cmd, &storing{change, silent, spans, failed}, is)
+}
+
+// A storing is a STORE that is done.
+type storing struct {
+	store.FlagChange
+	silent bool
+	spans  []span
+	failed []store.UID // changed since, in order
+}
+
+// stored tells what came of a STORE: is is what there is now.
+func (c *conn) stored(cmd *command, s *storing, is *snapshot) error {
 	gone := false
-	for seq, r := range c.sel.snap.all(spans) {
-		if _, ok := is.find(r.uid); !ok {
+	var failed rangeWriter
+	var told []change
+	steps := flagSteps{}
+	for seq, was := range c.sel.snap.all(s.spans) {
+		r, ok := is.get(was.uid)
+		if !ok {
 			gone = true
-		} else if !silent {
-			c.fetchFlags(seq, r, cmd.uid)
+			continue
+		}
+		quiet := s.silent
+		if i, bad := slices.BinarySearch(s.failed, r.uid); bad {
+			s.failed = s.failed[i+1:]
+			if cmd.uid {
+				failed.add(r.uid)
+			} else {
+				failed.add(store.UID(seq))
+			}
+			quiet = false // RFC 7162 recommends to say why
+		} else if quiet && !steps.expects(flagStep{was.flags, r.flags}, &s.FlagChange) {
+			// Somebody else has changed it. Of that the client hears even
+			// after .SILENT (RFC 9051, 6.4.6), if not here.
+			if quiet = false; !c.condstore {
+				continue
+			}
+		}
+		switch {
+		case !quiet:
+			c.fetchFlags(seq, r, cmd.uid, true)
+		case c.condstore && (r.modSeq != was.modSeq || s.UnchangedSince != nil):
+			c.fetchFlags(seq, r, cmd.uid, false)
+		}
+		if r != was {
+			told = append(told, change{row: r})
 		}
 	}
-	if gone && !cmd.uid {
+	if len(told) > 0 {
+		c.sel.snap = c.sel.snap.apply(told)
+	}
+	code := ""
+	if set := failed.String(); set != "" {
+		code = "MODIFIED " + set
+	}
+	switch {
+	case gone && !cmd.uid && code != "":
+		return no(imap.ResponseCode(code), "Some messages have gone, and some have changed")
+	case gone && !cmd.uid:
 		return errGone
+	case code != "":
+		cmd.code, cmd.text = code, "Conditional STORE failed"
 	}
 	return nil
 }
-
-// expected returns those messages whose flags are what the client makes them by
-// what it was told and by its STORE. Of the others it hears even after .SILENT
-// (RFC 9051, 6.4.6): somebody else has changed them.
-func (s *selection) expected(change store.FlagChange, ms []store.Message) (out []store.Message) {
-	type step struct{ was, is flagSet }
-	known := map[step]bool{}
-	for _, m := range ms {
-		pos, ok := s.snap.find(m.UID)
-		if !ok {
-			continue
-		}
-		k := step{s.snap.at(pos).flags, joinFlags(m.Flags)}
-		right, seen := known[k]
-		if !seen {
-			right = leadsTo(k.was, change, m.Flags)
-			known[k] = right
-		}
-		if right {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
 // leadsTo reports whether change makes flags of was.
-func leadsTo(was flagSet, change store.FlagChange, flags []string) bool {
+func leadsTo(was flagSet, change *store.FlagChange, flags []string) bool {
 	has := func(list []string, f string) bool {
 		return slices.ContainsFunc(list, func(x string) bool { return strings.EqualFold(x, f) })
 	}
@@ -101,6 +136,41 @@ func leadsTo(was flagSet, change store.FlagChange, flags []string) bool {
 		}
 	}
 	return len(want) == len(flags) && !slices.ContainsFunc(want, func(f string) bool { return !has(flags, f) })
+}
+
+// A flagStep is flags that a client was told and those that a message has now.
+type flagStep struct{ was, is flagSet }
+
+// flagSteps remembers which of them a STORE explains: messages have few different
+// ones.
+type flagSteps map[flagStep]bool
+
+// expects reports whether the flags are what the client makes them by what it was
+// told and by its STORE.
+func (known flagSteps) expects(k flagStep, c *store.FlagChange) bool {
+	right, seen := known[k]
+	if !seen {
+		right = leadsTo(k.was, c, strings.Fields(k.is.Value()))
+		known[k] = right
+	}
+	return right
+}
+
+// unchangedSince reads the modifiers of STORE.
+func (p *parser) unchangedSince() (since *store.ModSeq) {
+	p.list(func() {
+		if since != nil || !p.word("UNCHANGEDSINCE") {
+			p.fail("expected UNCHANGEDSINCE")
+			return
+		}
+		p.sp()
+		n := p.modSeqValue()
+		since = &n
+	})
+	if since == nil {
+		p.fail("expected UNCHANGEDSINCE")
+	}
+	return since
 }
 
 // storeOp reads what to do with flags: FLAGS, +FLAGS or -FLAGS, perhaps .SILENT.
