@@ -87,8 +87,8 @@ func (s *searcher) whole(e *entry) (*searchtext.Message, error) {
 	*m = searchtext.Message{Root: root, Prefix: int64(len(e.cold.Prefix)), Open: func(off, n int64) (io.ReadCloser, error) {
 		return s.c.open(e, extent{off, n})
 	}}
-	if e.msg.Size > searchtext.Small {
-		return m, nil
+	if e.msg.Size > searchtext.Small || len(s.q.needles) == 0 {
+		return m, nil // of which the header is enough, or a part
 	}
 	rc, err := s.c.open(e, extent{0, e.msg.Size})
 	if err != nil {

@@ -17,7 +17,9 @@ const (
 	// MaxHeader is how much of one header a search looks at, in bytes.
 	MaxHeader = 256 << 10
 	// Small is up to what size a message is best read as a whole.
-	Small = 64 << 10
+	Small = 8 << 10
+	// smallPart is up to what size a part is.
+	smallPart = 64 << 10
 )
 
 // A Message is the bytes of one, with its structure.
@@ -153,6 +155,7 @@ type walker struct {
 	ctx  context.Context
 	rc   io.ReadCloser
 	off  int64  // of what rc gives next
+	raw  []byte // room of a part
 	room []byte // of decoded text
 }
 
@@ -220,14 +223,25 @@ func (w *walker) part(p *message.Part) error {
 	if len(p.Parts) > 0 || p.Type != "text" && p.Type != "message" {
 		return nil
 	}
+	off, n := p.BodyStart+w.Prefix, p.End-p.BodyStart
+	raw := w.slice(off, n)
 	if w.Raw == nil {
-		body, err := w.at(p.BodyStart+w.Prefix, p.End-p.BodyStart)
+		body, err := w.at(off, n)
 		if err != nil {
 			return err
 		}
-		return w.s.Stream(text(p, body))
+		if n > smallPart {
+			return w.s.Stream(text(p, body))
+		}
+		if int64(cap(w.raw)) < n {
+			w.raw = make([]byte, n)
+		}
+		got, err := io.ReadFull(body, w.raw[:n])
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return err
+		}
+		raw = w.raw[:got]
 	}
-	raw := w.slice(p.BodyStart+w.Prefix, p.End-p.BodyStart)
 	if p.Subtype != "html" && p.Plain() && textfold.ASCII(raw) {
 		w.s.Text(raw, true) // it is what it stands for
 		return nil
