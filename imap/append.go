@@ -1,118 +1,65 @@
 package imap
 
 import (
-	"context"
 	"fmt"
-	"io"
+	"strconv"
 	"time"
 
-	"github.com/emersion/go-imap/v2"
-
 	"github.com/mailkeel/mailkeel/store"
-	"github.com/mailkeel/mailkeel/store/blob"
 )
 
-// append is APPEND (RFC 9051, 6.3.12), also of a literal8 (RFC 3516) and of UTF8
-// (RFC 6855, 4). The message goes from the network to the store. What can be
-// refused is refused before the client is asked for it.
+// append is APPEND (RFC 9051, 6.3.12), also of several messages, which are filed
+// all or none (MULTIAPPEND, RFC 3502). The messages go from the network to the
+// store. What can be refused is refused before the client is asked for it.
 func (c *conn) append(cmd *command) error {
+	cmd.sp()
+	in := &intake{c: c, cmd: cmd, name: cmd.mailbox()}
 	cmd.streamed = c.srv.maxAppend()
-	var m store.Append
+	defer in.close()
 	cmd.sp()
-	name := cmd.mailbox()
-	cmd.sp()
-	if cmd.peek() == '(' {
-		m.Flags = cmd.flags()
-		cmd.sp()
-	}
-	if cmd.peek() == '"' {
-		m.Received = storable(cmd.dateTime())
-		cmd.sp()
-	}
-	wrapped := cmd.word("UTF8")
-	if wrapped {
-		cmd.sp()
-		cmd.want('(')
-	}
-	if !cmd.atLiteral() {
-		cmd.fail("expected a literal")
-	}
-	if cmd.err != nil {
-		return cmd.err
-	}
-	size := cmd.lit.size
-	switch {
-	case wrapped && (!c.unicode() || !cmd.lit.binary):
-		return bad("UTF8 needs a literal8, and UTF8=ACCEPT to be enabled")
-	case size > c.srv.maxAppend():
-		return no(imap.ResponseCodeTooBig, "Message is too big")
-	case size == 0:
-		return no(imap.ResponseCodeCannot, "Message is empty")
-	}
-	folder, err := c.folder(name)
-	if err != nil {
-		return tryCreate(err)
-	}
-	if err := c.mayAppend(folder, size); err != nil {
-		return err
-	}
-	w, err := c.srv.Store.Blobs.Create(c.ctx)
-	if err != nil {
-		return fmt.Errorf("imap: spooling: %w", err)
-	}
-	defer w.Close()
-	cmd.accept()
-	broken, err := spool(w, cmd.in, size)
-	if err != nil {
-		return err
-	}
-	cmd.next()
-	if wrapped {
-		cmd.want(')')
+	for {
+		if err := in.message(); err != nil {
+			return err
+		}
+		if !cmd.more() {
+			break
+		}
+		if err := in.another(); err != nil {
+			return err
+		}
 	}
 	if err := cmd.end(); err != nil {
 		return err
 	}
-	if broken != nil {
-		return fmt.Errorf("imap: spooling: %w", broken)
-	}
-	if st, ok := w.(blob.Stager); ok { // durable while the rows are written
-		m.Blob, err = st.Stage()
-		m.Wait, m.Open = st.Wait, func(context.Context) (io.ReadCloser, error) { return st.Open() }
-	} else {
-		m.Blob, err = w.Commit()
-	}
-	if err != nil {
-		return fmt.Errorf("imap: spooling: %w", err)
-	}
-	placed, err := c.access.Append(c.ctx, folder.ID, m)
+	placed, err := c.access.Append(c.ctx, in.folder.ID, in.ms...)
 	if err != nil {
 		return tryCreate(err)
 	}
-	cmd.code = fmt.Sprintf("APPENDUID %d %d", placed[0].UIDValidity, placed[0].UID)
+	cmd.code = appendUID(placed)
 	return nil
 }
 
-// mayAppend refuses what would be refused in the end.
-func (c *conn) mayAppend(f store.Folder, size int64) error {
-	return c.access.Room(c.ctx, f.ID, size, 1)
+// appendUID is the response code APPENDUID (RFC 4315, 3).
+func appendUID(ps []store.Placed) string {
+	var uids rangeWriter
+	for _, p := range ps {
+		uids.add(p.UID)
+	}
+	return "APPENDUID " + strconv.FormatUint(uint64(ps[0].UIDValidity), 10) + " " + uids.String()
 }
 
-// spool copies n bytes from a client. When they cannot be written it reads on,
-// because they are coming anyway, and says so in broken; err is of the client.
-func spool(w io.Writer, r io.Reader, n int64) (broken, err error) {
-	buf := make([]byte, min(n, 32<<10))
-	for n > 0 {
-		k, err := r.Read(buf[:min(n, int64(len(buf)))])
-		n -= int64(k)
-		if k > 0 && broken == nil {
-			_, broken = w.Write(buf[:k])
-		}
-		if err != nil && n > 0 {
-			return broken, err
-		}
+// mayAppend refuses what would be refused in the end: n messages of size bytes
+// together. With credit, one message of that many bytes goes when they come.
+func (c *conn) mayAppend(f store.Folder, size int64, n int, credit int64) error {
+	switch {
+	case credit == 0:
+		return c.access.Room(c.ctx, f.ID, size, n)
+	case size > credit:
+		return c.access.Room(c.ctx, f.ID, size-credit, n-1)
+	case !f.Rights.Has("i"):
+		return store.ErrDenied
 	}
-	return broken, nil
+	return nil
 }
 
 // storable keeps dates within what any backend can hold.
@@ -125,4 +72,12 @@ func storable(t time.Time) time.Time {
 		return last
 	}
 	return t
+}
+
+// spooling is what a client is told when its message could not be written down.
+func spooling(err error) error {
+	if err != nil {
+		err = fmt.Errorf("imap: spooling: %w", err)
+	}
+	return err
 }

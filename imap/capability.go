@@ -20,6 +20,7 @@ var lateCapabilities = [...]string{
 	"IMAP4rev1",
 	"LITERAL+",
 	"BINARY",
+	"CATENATE",
 	"CHILDREN",
 	"CREATE-SPECIAL-USE",
 	"ENABLE",
@@ -32,7 +33,9 @@ var lateCapabilities = [...]string{
 	"LIST-EXTENDED",
 	"LIST-STATUS",
 	"MOVE",
+	"MULTIAPPEND",
 	"NAMESPACE",
+	"REPLACE",
 	"SEARCHRES",
 	"SORT",
 	"SORT=DISPLAY",
@@ -65,6 +68,9 @@ func (c *conn) capabilities() string {
 		return strings.Join(caps, " ")
 	}
 	caps := append(slices.Clone(lateCapabilities[:]), "APPENDLIMIT="+strconv.FormatInt(c.srv.maxAppend(), 10))
+	if c.srv.Compress && !c.compressed {
+		caps = append(caps, "COMPRESS=DEFLATE")
+	}
 	return strings.Join(caps, " ")
 }
 

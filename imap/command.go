@@ -56,6 +56,8 @@ func lookup(cmd *command) (func(*conn, *command) error, when) {
 			return (*conn).copy, selected
 		case "MOVE":
 			return (*conn).move, selected
+		case "REPLACE":
+			return (*conn).replace, selected
 		case "EXPUNGE":
 			return (*conn).expunge, selected
 		}
@@ -104,6 +106,8 @@ func lookup(cmd *command) (func(*conn, *command) error, when) {
 		return (*conn).append, later
 	case "IDLE":
 		return (*conn).idle, later
+	case "COMPRESS":
+		return (*conn).compress, later
 
 	case "CHECK":
 		return (*conn).check, selected
@@ -125,6 +129,8 @@ func lookup(cmd *command) (func(*conn, *command) error, when) {
 		return (*conn).copy, selected
 	case "MOVE":
 		return (*conn).move, selected
+	case "REPLACE":
+		return (*conn).replace, selected
 	}
 	return nil, 0
 }

@@ -29,6 +29,8 @@ type conn struct {
 	base   *slog.Logger // log as it was before the login
 	remote netip.Addr
 	tls    bool
+	// compressed is set from COMPRESS on.
+	compressed bool
 
 	session
 
@@ -46,6 +48,7 @@ type conn struct {
 // A session is what a login begins and UNAUTHENTICATE ends: all that a client chose
 // or learnt since then belongs here, so that whoever logs in next begins anew.
 type session struct {
+	user    string // the name of LOGIN; not known of other ways to log in
 	account store.AccountID
 	access  *store.Access // nil before login
 	sel     *selection    // nil unless a mailbox is selected

@@ -70,20 +70,24 @@ func TestI2LongCommands(t *testing.T) {
 	}
 }
 
-// I3: an attempt at MULTIAPPEND stores nothing and has its answer.
-func TestI3MultiappendStoresNothing(t *testing.T) {
+// I3: MULTIAPPEND stores all messages, or none and says so.
+func TestI3MultiappendStoresAllOrNothing(t *testing.T) {
 	p := dial(t, start(t, &Server{InsecureAuth: true, Auth: anyone{}}))
 	p.ok("LOGIN ann secret")
-	if l := p.do("APPEND INBOX {3+}\r\nabc (\\Seen) {3+}\r\ndef"); !strings.HasPrefix(l[0], "t BAD") {
+	if l := p.do("APPEND INBOX {3+}\r\nabc (\\Nonesuch) {3+}\r\ndef"); !strings.HasPrefix(l[0], "t BAD") {
 		t.Error(l)
 	}
 	p.send("t APPEND INBOX {3}")
 	p.line()
-	p.send("abc (\\Seen) {3}")
+	p.send("abc (\\Seen) {x}")
 	if l := p.line(); !strings.HasPrefix(l, "t BAD") {
 		t.Error(l)
 	}
 	if l := p.ok("STATUS INBOX (MESSAGES)"); l[0] != `* STATUS "INBOX" (MESSAGES 0)` {
+		t.Error(l)
+	}
+	p.ok("APPEND INBOX {3+}\r\nabc (\\Seen) {3+}\r\ndef")
+	if l := p.ok("STATUS INBOX (MESSAGES)"); l[0] != `* STATUS "INBOX" (MESSAGES 2)` {
 		t.Error(l)
 	}
 }

@@ -41,8 +41,10 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 // TestDialogs plays testdata/*.txt. Users are ann and bob with the password
 // secret. The clock stands, so that ann's INBOX has the UIDVALIDITY 1767323045, the
 // next mailbox one more, and so on. A file whose name begins with "tls" meets a
-// server that wants TLS for logging in.
+// server that wants TLS for logging in; with "compress" one that offers COMPRESS.
 //
+//	= deflate                                      both sides compress from here on
+//	= deflate-partial                              the same, by a client that flushes partially
 //	= put ann INBOX (\Seen) Subject: x\n\nHello    files a message
 //	= flags ann INBOX 3 \Seen                      adds a flag, as another process would
 //	= expunge ann INBOX 3                          likewise
@@ -59,6 +61,7 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 		InsecureAuth: !strings.HasPrefix(file, "tls"),
 		Clock:        clock,
 		MaxAppend:    100_000,
+		Compress:     strings.HasPrefix(file, "compress"),
 	}
 	limit := mailkeel.Quota{}
 	s.Store.Limit = func(context.Context, store.AccountID) (mailkeel.Quota, error) { return limit, nil }
@@ -86,8 +89,9 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 		return do(a, folder.ID, store.UID(uid), strings.TrimSpace(f[3]))
 	}
 	return &dialog.Runner{
-		Dial:  func() (net.Conn, error) { return net.Dial("tcp", addr) },
-		Trace: func(l string) { t.Log(l) },
+		Dial:   func() (net.Conn, error) { return net.Dial("tcp", addr) },
+		Trace:  func(l string) { t.Log(l) },
+		Layers: map[string]func(net.Conn) net.Conn{"deflate": deflated(false), "deflate-partial": deflated(true)},
 		Do: map[string]func(string) error{
 			"put": func(args string) error {
 				f := strings.SplitN(args, " ", 3)

@@ -13,7 +13,8 @@ import (
 
 // Response codes that go-imap has no name for.
 const (
-	codeExpungeIssued = imap.ResponseCode("EXPUNGEISSUED")
+	codeExpungeIssued     = imap.ResponseCode("EXPUNGEISSUED")
+	codeCompressionActive = imap.ResponseCode("COMPRESSIONACTIVE") // RFC 4978, 3
 )
 
 // errGone is the answer to sequence numbers of messages that others have expunged

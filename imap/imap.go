@@ -56,6 +56,10 @@ type Server struct {
 	// MaxAppend is the size in bytes of the largest message that APPEND takes
 	// (RFC 7889); zero means 50 MiB.
 	MaxAppend int64
+	// Compress offers COMPRESS=DEFLATE (RFC 4978). It is off because who can choose
+	// part of a response and see how long it becomes learns about the rest of it
+	// (CRIME), and because it costs processor time and 50 KB a connection.
+	Compress bool
 	// MaxConns is how many connections are held at a time; zero means 10,000.
 	MaxConns int
 	// MaxPerIP is how many of them one address may have, an IPv6 /64 counting

@@ -30,6 +30,7 @@ func (c *conn) login(cmd *command) error {
 	if err != nil {
 		return c.refused(err)
 	}
+	c.user = name
 	return c.enter(cmd, who)
 }
 

@@ -6,7 +6,9 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-func (c *conn) mayStartTLS() bool { return c.srv.TLS != nil && !c.tls && c.access == nil }
+func (c *conn) mayStartTLS() bool {
+	return c.srv.TLS != nil && !c.tls && !c.compressed && c.access == nil
+}
 
 // startTLS is STARTTLS (RFC 9051, 6.2.1). What the client sent after it without
 // TLS is dropped.

@@ -43,6 +43,9 @@ type Runner struct {
 	Dial func() (net.Conn, error)
 	// TLS is for "= tls"; nil trusts any certificate.
 	TLS *tls.Config
+	// Layers hold what "=" lines put on top of a connection from there on, with
+	// its number behind: compression, say.
+	Layers map[string]func(net.Conn) net.Conn
 	// Do holds the functions that "=" lines call, with the rest of the line.
 	Do map[string]func(args string) error
 	// Vars are what "$name" stands for; groups of S~ lines are added.
@@ -132,12 +135,29 @@ func (r *Runner) call(line string) error {
 	if name == "tls" {
 		return r.startTLS(args)
 	}
+	if wrap := r.Layers[name]; wrap != nil {
+		p, err := r.conn(args)
+		if err != nil {
+			return err
+		}
+		c := wrap(readAhead{p.Conn, p.br})
+		r.conns[args] = &peer{c, bufio.NewReader(c)}
+		return nil
+	}
 	do := r.Do[name]
 	if do == nil {
 		return fmt.Errorf("no function %q", name)
 	}
 	return do(args)
 }
+
+// readAhead is a connection of which some bytes were read already.
+type readAhead struct {
+	net.Conn
+	r io.Reader
+}
+
+func (c readAhead) Read(p []byte) (int, error) { return c.r.Read(p) }
 
 func (r *Runner) startTLS(id string) error {
 	p, err := r.conn(id)

@@ -282,7 +282,7 @@ func imapDoing(name, cmd string, done func(f *faultRun, s *state, key string) in
 			return false, err
 		}
 		text := ""
-		if strings.HasPrefix(cmd, "APPEND") {
+		if strings.HasPrefix(cmd, "APPEND") || strings.HasPrefix(cmd, "UID REPLACE") {
 			text = letter(key, 5000)
 		}
 		return f.imap(cmd, text)
@@ -348,6 +348,25 @@ var doings = []doing{
 	}),
 	imapDoing("expunge", "UID EXPUNGE 4", func(f *faultRun, s *state, _ string) int { return truth(f.box(s, "INBOX").has("m-4") == 0) }),
 	imapDoing("create", "CREATE new", func(f *faultRun, s *state, _ string) int { return truth(f.box(s, "new").ID != 0) }),
+	{"append two", func(f *faultRun, key string) (bool, error) {
+		if _, err := f.conn(2); err != nil {
+			return false, err
+		}
+		one := letter(key, 5000)
+		return f.imap(fmt.Sprintf("APPEND Archive {%d+}\r\n%s (\\Seen)", len(one), one), letter(key, 15_000))
+	}, func(f *faultRun, s *state, key string) int {
+		if n := f.box(s, "Archive").has(key); n != 1 {
+			return n / 2
+		}
+		return 2 // half of it
+	}},
+	imapDoing("replace", "UID REPLACE 5 Archive", func(f *faultRun, s *state, key string) int {
+		old, is := f.box(s, "INBOX").has("m-5"), f.box(s, "Archive").has(key)
+		if old+is != 1 {
+			return 2
+		}
+		return is
+	}),
 }
 
 // play goes through all, and notes the answers.
@@ -410,7 +429,7 @@ func base(t *testing.T, clock *testclock.Clock) *vfs.Mem {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 4 {
+	for i := range 5 {
 		if err := r.send(fmt.Sprint("old", i), "zoe@y.test", letter(fmt.Sprint("m-", i+1), 2000), r.local(0)); err != nil {
 			t.Fatal(err)
 		}

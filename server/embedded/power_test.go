@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/textproto"
 	"os"
@@ -96,6 +97,8 @@ type powerTest struct {
 	points int
 	cuts   []cut
 	broken error
+	whole  bool           // the step is one transaction
+	names  map[string]int // of steps
 }
 
 // before is asked before every operation.
@@ -305,6 +308,9 @@ func (p *powerTest) judge(c *cut, before *state) error {
 	if err := c.left.between(before, p.now); err != nil {
 		return err
 	}
+	if p.whole && !maps.EqualFunc(c.left.boxes, before.boxes, sameBox) && !maps.EqualFunc(c.left.boxes, p.now.boxes, sameBox) {
+		return errors.New("it is half done")
+	}
 	for i, pr := range p.promises {
 		if pr.id == "" { // it was copied and deleted since, or has just come
 			if n, _ := c.left.count(pr.who, pr.key); n == 0 && i < c.promises {
@@ -342,6 +348,8 @@ func (p *powerTest) judge(c *cut, before *state) error {
 	}
 	return nil
 }
+
+func sameBox(a, b box) bool { return a.Mailbox == b.Mailbox && maps.Equal(a.msgs, b.msgs) }
 
 // some picks a mailbox that has ordinary messages, and some of them.
 func (p *powerTest) some(max int) (b box, uids []store.UID) {
@@ -441,6 +449,30 @@ func (p *powerTest) appendOne() error {
 	return err
 }
 
+// incoming makes messages as APPEND does: durable when their rows are.
+func (p *powerTest) incoming(n int, do func([]store.Append) error) error {
+	ms := make([]store.Append, n)
+	for i := range ms {
+		_, text := p.text()
+		w, err := p.rig.home.Blobs.Create(context.Background())
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+		st := w.(blob.Stager)
+		info, err := st.Stage()
+		if err != nil {
+			return err
+		}
+		ms[i] = store.Append{Blob: info, Wait: st.Wait, Flags: []string{store.FlagDraft, "$Work"},
+			Open: func(context.Context) (io.ReadCloser, error) { return st.Open() }}
+	}
+	return do(ms)
+}
+
 // work does what a server and its users do.
 func (p *powerTest) work() (name string, fn func() error) {
 	ctx := context.Background()
@@ -454,8 +486,22 @@ func (p *powerTest) work() (name string, fn func() error) {
 		return "receive", p.receive
 	case k < 8:
 		return "crowd", p.crowd
-	case k < 10:
+	case k < 9:
 		return "append", p.appendOne
+	case k < 10 && p.rnd.IntN(2) == 0:
+		return "append several", func() error {
+			return p.incoming(2+p.rnd.IntN(4), func(ms []store.Append) error {
+				_, err := as.Append(ctx, b.ID, ms...)
+				return err
+			})
+		}
+	case k < 10:
+		return "replace", func() error {
+			return p.incoming(1, func(ms []store.Append) error {
+				_, err := as.Replace(ctx, b.ID, uids[0], to, ms[0])
+				return err
+			})
+		}
 	case k < 13:
 		return "flags", func() error {
 			c := store.FlagChange{Add: []string{store.FlagFlagged, fmt.Sprint("k", p.rnd.IntN(5))}, Replace: p.rnd.IntN(2) == 0}
@@ -509,12 +555,14 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 	case os.Getenv("MAILKEEL_LONG") != "":
 		rounds, least, every = 8, 30_000, 1
 	}
-	p := &powerTest{t: t, rnd: rand.New(rand.NewPCG(1, 2)), clock: &testclock.Clock{}, disk: new(vfs.Mem), hop: &hop{tries: map[string]int{}}, kinds: map[string]int{}, every: every, off: true}
+	p := &powerTest{t: t, rnd: rand.New(rand.NewPCG(1, 2)), clock: &testclock.Clock{}, disk: new(vfs.Mem), hop: &hop{tries: map[string]int{}}, kinds: map[string]int{}, names: map[string]int{}, every: every, off: true}
 	for round := range rounds {
 		p.open()
 		p.look()
 		for range steps {
 			name, fn := p.work()
+			p.whole = name == "append several" || name == "replace"
+			p.names[name]++
 			if !p.step(name, fn) {
 				p.quiet(true)
 				p.close()
@@ -537,6 +585,9 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 		if p.kinds[kind] == 0 && !raceEnabled {
 			t.Errorf("the work never came to %s: %v", kind, p.kinds)
 		}
+	}
+	if p.names["append several"]*p.names["replace"] == 0 && !raceEnabled {
+		t.Errorf("the work never came to %v", p.names)
 	}
 	if p.points < least || rounds*steps < 200 && !raceEnabled {
 		t.Errorf("that is not enough")

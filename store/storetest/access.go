@@ -120,6 +120,14 @@ var verbs = []verb{
 		_, err := a.Append(b.Context(), id)
 		return err
 	}},
+	{"Replace of", "te", func(b *bench, a *store.Access, id, own store.MailboxID) error {
+		_, err := a.Replace(b.Context(), id, 1, own, store.Append{Blob: hello})
+		return err
+	}},
+	{"Replace into", "i", func(b *bench, a *store.Access, id, own store.MailboxID) error {
+		_, err := a.Replace(b.Context(), own, 1, id, store.Append{Blob: hello})
+		return err
+	}},
 	{"Copy from", "r", func(b *bench, a *store.Access, id, own store.MailboxID) error {
 		_, err := a.Copy(b.Context(), id, own, 1)
 		return err

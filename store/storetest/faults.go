@@ -90,6 +90,10 @@ func (b *bench) writes() []write {
 			_, err := bob.Append(b.Context(), team, store.Append{Blob: hello, Flags: []string{`\Seen`, "x"}}, store.Append{Blob: hello})
 			return err
 		}},
+		{"Replace", func() error {
+			_, err := bob.Replace(b.Context(), team, 4, bobs, store.Append{Blob: hello, Flags: []string{`\Seen`, "z"}})
+			return err
+		}},
 		{"Copy", func() error { _, err := bob.Copy(b.Context(), team, bobs, 1, 2); return err }},
 		{"Move", func() error { _, err := bob.Move(b.Context(), bobs, team, 1, 2, 3, 4, 5); return err }},
 		{"Rearrange", func() error { _, err := ann.Move(b.Context(), team, box, 2); return err }},
@@ -231,7 +235,7 @@ func testFailedBlobs(b *bench) {
 	f := &faulty{Store: b.Blobs}
 	b.Blobs = f
 	for _, tt := range []struct{ fail, what string }{
-		{"touch", "Copy"}, {"touch", "Move"}, {"touch", "Restore"}, {"open", "Append"}, {"read", "Append"},
+		{"touch", "Copy"}, {"touch", "Move"}, {"touch", "Restore"}, {"open", "Append"}, {"read", "Append"}, {"open", "Replace"},
 	} {
 		before := b.state()
 		f.fail = tt.fail

@@ -219,7 +219,7 @@ func (b *bench) step(m *model, rnd *rand.Rand) {
 			delete(msg.flags, f)
 		}
 	}
-	switch rnd.IntN(12) {
+	switch rnd.IntN(13) {
 	case 0, 1: // deliver to both
 		d := store.Delivery{Blob: hello}
 		for i, u := range modelUsers {
@@ -234,13 +234,20 @@ func (b *bench) step(m *model, rnd *rand.Rand) {
 			in.next++
 		}
 	case 2:
-		f := words[rnd.IntN(4)]
-		ps, err := a.Append(b.Context(), id, store.Append{Blob: hello, Flags: []string{f}})
+		flags := make([]string, 1+rnd.IntN(3))
+		ms := make([]store.Append, len(flags))
+		for i := range flags {
+			flags[i] = words[rnd.IntN(4)]
+			ms[i] = store.Append{Blob: hello, Flags: flags[i : i+1]}
+		}
+		ps, err := a.Append(b.Context(), id, ms...)
 		b.must(err)
-		msg := &modelMessage{ps[0].ID, map[string]bool{}, map[store.AccountID]bool{}}
-		set(msg, f, true)
-		box.msgs[box.next] = msg
-		box.next++
+		for i, f := range flags {
+			msg := &modelMessage{ps[i].ID, map[string]bool{}, map[store.AccountID]bool{}}
+			set(msg, f, true)
+			box.msgs[box.next] = msg
+			box.next++
+		}
 	case 3, 4:
 		c := store.FlagChange{Replace: rnd.IntN(3) == 0}
 		if f := words[rnd.IntN(4)]; rnd.IntN(2) == 0 || c.Replace {
@@ -330,6 +337,20 @@ func (b *bench) step(m *model, rnd *rand.Rand) {
 				}
 			}
 		}
+	case 12:
+		f := words[rnd.IntN(4)]
+		uid, dst := store.UID(rnd.IntN(int(box.next)+1)), m.boxes[to]
+		p, err := a.Replace(b.Context(), id, uid, to, store.Append{Blob: hello, Flags: []string{f}})
+		if box.msgs[uid] == nil {
+			b.is(err, store.ErrNoMessage, "replacing what is not there")
+			return
+		}
+		b.must(err)
+		delete(box.msgs, uid)
+		msg := &modelMessage{p.ID, map[string]bool{}, map[store.AccountID]bool{}}
+		set(msg, f, true)
+		dst.msgs[dst.next] = msg
+		dst.next++
 	case 11:
 		u := b.account(user)
 		if m.feed[user].at >= u.ModSeq {
