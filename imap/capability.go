@@ -34,6 +34,7 @@ var lateCapabilities = [...]string{
 	"LIST-STATUS",
 	"MOVE",
 	"MULTIAPPEND",
+	"MULTISEARCH",
 	"NAMESPACE",
 	"REPLACE",
 	"SEARCHRES",

@@ -102,6 +102,8 @@ func lookup(cmd *command) (func(*conn, *command) error, when) {
 		return (*conn).namespace, later
 	case "STATUS":
 		return (*conn).statusOf, later
+	case "ESEARCH":
+		return (*conn).esearch, later
 	case "APPEND":
 		return (*conn).append, later
 	case "IDLE":

@@ -12,6 +12,10 @@ type linkCut struct {
 	steps           int     // rotations, for tests
 }
 
+func newLinkCut(room int) linkCut {
+	return linkCut{up: make([]int32, 0, room), left: make([]int32, 0, room), right: make([]int32, 0, room)}
+}
+
 // grow adds a node.
 func (l *linkCut) grow() {
 	l.up, l.left, l.right = append(l.up, -1), append(l.left, -1), append(l.right, -1)

@@ -79,15 +79,15 @@ func (c *conn) extendedResult(cmd *command, r *returns, found outcome) {
 	if cmd.uid {
 		c.w.raw(" UID")
 	}
-	c.resultData(cmd, r, found)
+	c.resultData(cmd.uid, r, found)
 	c.w.crlf()
 }
 
 // resultData writes the items of an ESEARCH response.
-func (c *conn) resultData(cmd *command, r *returns, found outcome) {
+func (c *conn) resultData(uid bool, r *returns, found outcome) {
 	count := found.len()
 	if count > 0 {
-		first, last := ends(found, cmd.uid)
+		first, last := ends(found, uid)
 		if r.min {
 			c.w.raw(" MIN ")
 			c.w.num(uint64(first))
@@ -103,7 +103,7 @@ func (c *conn) resultData(cmd *command, r *returns, found outcome) {
 	}
 	if r.all && count > 0 {
 		c.w.raw(" ALL ")
-		c.w.set(found.numbers(cmd.uid))
+		c.w.set(found.numbers(uid))
 	}
 	if r.partial != nil {
 		c.w.raw(" PARTIAL (")
@@ -112,7 +112,7 @@ func (c *conn) resultData(cmd *command, r *returns, found outcome) {
 			c.w.raw(" NIL)")
 		} else {
 			c.w.sp()
-			c.w.set(slice(found.numbers(cmd.uid), lo, hi))
+			c.w.set(slice(found.numbers(uid), lo, hi))
 			c.w.byte(')')
 		}
 	}

@@ -214,7 +214,7 @@ func (kc *keyCache) put(mb *store.Mailbox, was, t *keyTable) {
 
 // id hashes a message ID, or another text.
 func (kc *keyCache) id(s string) messageID {
-	return messageID{maphash.String(kc.seeds[0], s) | 1, maphash.String(kc.seeds[1], s)}
+	return messageID{maphash.String(kc.seeds[0], s), maphash.String(kc.seeds[1], s) | 1}
 }
 
 // A keyed is a message with its place in a keyTable.

@@ -53,7 +53,7 @@ type threadBuilder struct {
 	t      *keyTable
 	list   []keyed
 	date   func(a, b int32) int
-	nodes  map[messageID]int32
+	nodes  *idTable
 	parent []int32 // -1 for none
 	above  []bool  // it ever had a child
 	tree   linkCut
@@ -61,16 +61,18 @@ type threadBuilder struct {
 }
 
 func newThreadBuilder(t *keyTable, list []keyed) *threadBuilder {
-	b := &threadBuilder{t: t, list: list, date: byDateOf(t, list), nodes: make(map[messageID]int32, 2*len(list))}
 	total := 0
-	for i, m := range list {
+	for _, m := range list {
 		total += len(t.refs[m.row].refs)
+	}
+	room := len(list) + min(total, maxThreadIDs) // pages that nothing is written to cost nothing
+	b := &threadBuilder{t: t, list: list, date: byDateOf(t, list), nodes: newIDTable(room)}
+	b.parent, b.above, b.tree = make([]int32, 0, room), make([]bool, 0, room), newLinkCut(room)
+	for i, m := range list {
 		b.node()
 		// Of messages with the same ID the first has it.
-		if id := t.refs[m.row].own; id != (messageID{}) {
-			if _, ok := b.nodes[id]; !ok {
-				b.nodes[id] = int32(i)
-			}
+		if id := t.refs[m.row].own; id != (messageID{}) && b.nodes.get(id) < 0 {
+			b.nodes.put(id, int32(i))
 		}
 	}
 	if b.most = total; total > maxThreadIDs {
@@ -98,10 +100,10 @@ func (b *threadBuilder) link(i int32) {
 		if k > 0 && k <= len(refs)-b.most {
 			continue
 		}
-		n, ok := b.nodes[id]
-		if !ok {
+		n := b.nodes.get(id)
+		if n < 0 {
 			n = b.node()
-			b.nodes[id] = n
+			b.nodes.put(id, n)
 		}
 		if last >= 0 && b.parent[n] < 0 { // 1.A: never change a link
 			b.adopt(last, n)
