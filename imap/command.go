@@ -11,6 +11,7 @@ type command struct {
 	code, text string
 	// streamed is how much may be skipped of what follows a refusal.
 	streamed int64
+	numbers  bool // its answer is in the face of sequence numbers, whatever its form
 	quiet    bool // no updates of the mailbox go before the OK
 	answered bool // the OK was written already
 }

@@ -55,9 +55,6 @@ func (p *parser) modSeqValue() store.ModSeq { return store.ModSeq(p.number64()) 
 
 // changedSince returns those of spans that changed after a MODSEQ.
 func (s *snapshot) changedSince(spans []span, after store.ModSeq) (out []span) {
-	if after >= s.box.ModSeq {
-		spans = nil
-	}
 	for seq, r := range s.all(spans) {
 		if r.modSeq <= after {
 			continue

@@ -48,6 +48,7 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 //	= put ann INBOX (\Seen) Subject: x\n\nHello    files a message
 //	= flags ann INBOX 3 \Seen                      adds a flag, as another process would
 //	= expunge ann INBOX 3                          likewise
+//	= forget ann 12                                forgets tombstones up to a MODSEQ
 //	= advance 31m                                  moves the clock of the server
 func TestDialogs(t *testing.T) {
 	dialog.RunFiles(t, "testdata/*.txt", dialogRunner)
@@ -110,6 +111,14 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 					_, err := a.Expunge(t.Context(), box, uid)
 					return err
 				})
+			},
+			"forget": func(args string) error {
+				who, through, _ := strings.Cut(args, " ")
+				n, err := strconv.Atoi(through)
+				if err != nil {
+					return err
+				}
+				return s.Store.Forget(t.Context(), id(who), store.ModSeq(n))
 			},
 			"delete": func(args string) error {
 				who, name, _ := strings.Cut(args, " ")

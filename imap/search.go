@@ -18,6 +18,8 @@ func (c *conn) search(cmd *command) error {
 	err := cmd.end()
 	var found *result
 	if err == nil {
+		cmd.numbers = p.numbers
+		c.asksModSeq(p, &r)
 		found, err = c.find(cmd, k)
 	}
 	if err != nil {
@@ -32,7 +34,7 @@ func (c *conn) search(cmd *command) error {
 
 // searchParser returns a parser of what follows the name of SEARCH and its kin.
 func (c *conn) searchParser(cmd *command) *searchParser {
-	return &searchParser{parser: cmd.parser, noCharset: c.utf8, now: c.srv.now()}
+	return &searchParser{parser: cmd.parser, noCharset: c.utf8, uidOnly: c.uidOnly, now: c.srv.now()}
 }
 
 // unsaved is for a command that failed. If it was to save its result and was not
@@ -59,13 +61,18 @@ func (c *conn) answer(cmd *command, r *returns, found outcome) {
 	case r.given:
 		c.extendedResult(cmd, r, found)
 	case c.rev2 && cmd.name == "SEARCH":
-		c.extendedResult(cmd, &returns{all: true}, found)
+		c.extendedResult(cmd, &returns{all: true, modSeq: r.modSeq}, found)
 	default:
 		c.w.raw("* ")
 		c.w.raw(cmd.name)
 		for n := range found.numbers(cmd.uid) {
 			c.w.sp()
 			c.w.num(uint64(n))
+		}
+		if n := c.highestFound(r, found); n > 0 {
+			c.w.raw(" (MODSEQ ")
+			c.w.num(uint64(n))
+			c.w.byte(')')
 		}
 		c.w.crlf()
 	}
@@ -115,6 +122,10 @@ func (c *conn) resultData(uid bool, r *returns, found outcome) {
 			c.w.set(slice(found.numbers(uid), lo, hi))
 			c.w.byte(')')
 		}
+	}
+	if n := c.highestFound(r, found); n > 0 {
+		c.w.raw(" MODSEQ ")
+		c.w.num(uint64(n))
 	}
 }
 

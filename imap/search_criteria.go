@@ -15,6 +15,10 @@ type criteria struct {
 
 	// Older and Younger bound the internal date, both inclusive (RFC 5032).
 	Older, Younger time.Time
+	// EmailID and ThreadID are numbers of the store (RFC 8474).
+	EmailID, ThreadID int64
+	// SavedSince and SavedBefore are days, as Since and Before are (RFC 8514).
+	SavedSince, SavedBefore time.Time
 }
 
 // returns are the result options of SEARCH and its kin (RFC 9051, 6.4.4; RFC 4731).
@@ -23,6 +27,7 @@ type returns struct {
 	min, max, all, count bool
 	save                 bool          // RFC 5182
 	partial              *partialRange // RFC 9394
+	modSeq               bool          // a key asked for MODSEQ, so it is told (RFC 7162)
 }
 
 // answered reports whether anything is to be told.

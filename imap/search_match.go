@@ -11,6 +11,7 @@ import (
 	"github.com/mailkeel/mailkeel/internal/header"
 	"github.com/mailkeel/mailkeel/internal/searchtext"
 	"github.com/mailkeel/mailkeel/internal/textfold"
+	"github.com/mailkeel/mailkeel/store"
 )
 
 // A verdict is what is known about whether a message matches.
@@ -41,8 +42,9 @@ type matcher struct {
 	larger         int64
 	smaller        int64
 	older, younger time.Time // zero says nothing
-	headers        []int     // of query.headers
-	needles        []int     // of query.needles
+	extras         extras
+	headers        []int // of query.headers
+	needles        []int // of query.needles
 	not            []*matcher
 	or             [][2]*matcher
 }
@@ -86,6 +88,7 @@ func (q *query) compile(sel *selection, k *criteria) *matcher {
 		sentSince: dayOf(k.SentSince), sentBefore: dayOf(k.SentBefore),
 		larger: k.Larger, smaller: k.Smaller,
 		older: k.Older, younger: k.Younger,
+		extras: k.extras(),
 	}
 	for _, set := range k.SeqNum {
 		m.sets = append(m.sets, sel.snap.anySeqSpans(set))
@@ -95,6 +98,9 @@ func (q *query) compile(sel *selection, k *criteria) *matcher {
 			set = sel.saved
 		}
 		m.sets = append(m.sets, sel.snap.uidSpans(set))
+	}
+	if k.ModSeq != nil && k.ModSeq.ModSeq > 0 {
+		m.sets = append(m.sets, sel.snap.changedSince(sel.snap.everything(), store.ModSeq(k.ModSeq.ModSeq)-1))
 	}
 	for _, f := range k.Flag {
 		m.flags = append(m.flags, string(f))
@@ -264,7 +270,8 @@ func inSpans(ss []span, pos int) bool {
 
 // asksHot reports whether hot must be asked.
 func (m *matcher) asksHot() bool {
-	return m.since != 0 || m.before != 0 || m.larger != 0 || m.smaller != 0 || !m.older.IsZero() || !m.younger.IsZero()
+	return m.since != 0 || m.before != 0 || m.larger != 0 || m.smaller != 0 || !m.older.IsZero() || !m.younger.IsZero() ||
+		m.extras != (extras{})
 }
 
 // hot asks about the internal date and the size.
@@ -276,7 +283,8 @@ func (m *matcher) hot(f *facts) verdict {
 	d := dayOf(msg.Received)
 	return is((m.since == 0 || d >= m.since) && (m.before == 0 || d < m.before) &&
 		(m.larger == 0 || msg.Size > m.larger) && (m.smaller == 0 || msg.Size < m.smaller) &&
-		(m.older.IsZero() || !msg.Received.After(m.older)) && (m.younger.IsZero() || !msg.Received.Before(m.younger)))
+		(m.older.IsZero() || !msg.Received.After(m.older)) && (m.younger.IsZero() || !msg.Received.Before(m.younger)) &&
+		m.extras.match(msg))
 }
 
 // sent asks about the Date field; without a date nothing matches.

@@ -21,6 +21,9 @@ type searchParser struct {
 	*parser
 	noCharset     bool   // RFC 6855, 3: UTF8=ACCEPT leaves no choice
 	charset       string // of strings
+	uidOnly       bool
+	numbers       bool // sequence numbers are among the keys
+	modSeq        bool // MODSEQ is
 	now           time.Time
 	keys, needles int
 }
@@ -74,6 +77,9 @@ func (p *searchParser) key(c *criteria) {
 	if p.isSet() {
 		switch set := p.seqSet().(type) {
 		case imap.SeqSet:
+			if p.numbers = true; p.uidOnly && p.ok() {
+				p.err = errUIDRequired
+			}
 			c.SeqNum = append(c.SeqNum, set)
 		case imap.UIDSet: // "$"
 			c.UID = append(c.UID, set)
@@ -100,6 +106,16 @@ func (p *searchParser) key(c *criteria) {
 	case "LARGER", "SMALLER":
 		p.sp()
 		size(c, name, p.number64())
+	case "MODSEQ":
+		p.modSeqKey(c)
+	case "EMAILID":
+		p.objectKey(c, 'M', &c.EmailID)
+	case "THREADID":
+		p.objectKey(c, 'T', &c.ThreadID)
+	case "SAVEDBEFORE", "SAVEDON", "SAVEDSINCE":
+		p.sp()
+		savedDay(c, name, p.date())
+	case "SAVEDATESUPPORTED": // by every mailbox, so all match
 	case "OLDER", "YOUNGER":
 		p.sp()
 		within(c, name, p.now, p.nzNumber())

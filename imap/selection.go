@@ -14,7 +14,7 @@ import (
 type selection struct {
 	id       store.MailboxID
 	view     *view
-	snap     *snapshot // what the client was told
+	snap     *snapshot    // what the client was told
 	synced   store.ModSeq // up to which it was told everything
 	told     store.ModSeq // the largest it was told since the last command
 	expunged bool         // it was told of expunged messages since then
@@ -69,6 +69,7 @@ func (c *conn) poll(cmd *command) error {
 	default:
 		expunge = true
 	}
+	expunge = expunge && !cmd.numbers // RFC 7162, 3.2.10.2
 	switch cmd.name {
 	case "FETCH", "SEARCH", "STORE", "STATUS", "LIST", "APPEND":
 		if c.in.pending() {

@@ -29,6 +29,7 @@ func (c *conn) sort(cmd *command) error {
 	err := cmd.end()
 	var found *sorted
 	if err == nil {
+		c.asksModSeq(p, &r)
 		found, err = c.findSorted(cmd, k, order)
 	}
 	if err != nil {

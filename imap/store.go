@@ -121,6 +121,7 @@ func (c *conn) stored(cmd *command, s *storing, is *snapshot) error {
 	}
 	return nil
 }
+
 // leadsTo reports whether change makes flags of was.
 func leadsTo(was flagSet, change *store.FlagChange, flags []string) bool {
 	has := func(list []string, f string) bool {

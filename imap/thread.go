@@ -29,6 +29,7 @@ func (c *conn) thread(cmd *command) error {
 	if err := cmd.end(); err != nil {
 		return err
 	}
+	c.asksModSeq(p, new(returns))
 	found, err := c.find(cmd, k)
 	if err != nil {
 		return err
