@@ -13,6 +13,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"github.com/mailkeel/mailkeel/internal/tamper"
 	"github.com/mailkeel/mailkeel/store"
 )
 
@@ -106,6 +107,10 @@ func (c *conn) rest() {
 // serve runs the connection until it ends.
 func (c *conn) serve() {
 	defer c.leave()
+	if c.tampered(&command{tag: "*", name: tamper.Connect}) {
+		c.w.release()
+		return
+	}
 	c.greet()
 	for {
 		err := c.step()
@@ -199,6 +204,9 @@ func (c *conn) run(cmd *command) (err error) {
 			err = no(imap.ResponseCodeServerBug, "Internal error")
 		}
 	}()
+	if c.tampered(cmd) {
+		return c.w.lost()
+	}
 	do, when := lookup(cmd)
 	switch {
 	case do == nil:

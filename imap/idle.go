@@ -3,6 +3,8 @@ package imap
 import (
 	"strings"
 	"time"
+
+	"github.com/mailkeel/mailkeel/internal/tamper"
 )
 
 // idle is IDLE (RFC 9051, 6.3.13). The goroutine of the connection waits for DONE;
@@ -22,6 +24,10 @@ func (c *conn) idle(cmd *command) error {
 	}
 	c.w.raw("+ idling")
 	c.w.crlf()
+	if c.tampered(&command{tag: cmd.tag, name: tamper.Idling}) {
+		cmd.answered = true
+		return c.w.lost()
+	}
 	// What came since the last command, before anybody was listening.
 	if c.sel != nil {
 		if err := c.update(c.ctx, true); err != nil {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/internal/tamper"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/search"
 )
@@ -83,6 +84,9 @@ type Server struct {
 	// StallTimeout is how long a transfer may stand still, in either
 	// direction; zero means five minutes.
 	StallTimeout time.Duration
+
+	// Tamper is for package mailtest; nil means that nobody does.
+	Tamper tamper.Hook
 
 	Clock  mailkeel.Clock // measures time-outs; nil means real time
 	Logger *slog.Logger   // nil means discard

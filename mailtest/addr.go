@@ -1,6 +1,53 @@
 package mailtest
 
-import "github.com/mailkeel/mailkeel/server"
+import (
+	"net"
+
+	"github.com/mailkeel/mailkeel/server"
+)
+
+// A door is one of a Config.
+type door struct {
+	name   string
+	listen *server.Listen
+	tls    bool
+}
+
+func doors(c *server.Config) []door {
+	return []door{
+		{server.SMTP, &c.SMTP, false}, {server.LMTP, &c.LMTP, false}, {server.Submission, &c.Submission, false}, {server.Submissions, &c.Submissions, true},
+		{server.IMAP, &c.IMAP, false}, {server.IMAPS, &c.IMAPS, true}, {server.POP3, &c.POP3, false}, {server.POP3S, &c.POP3S, true},
+	}
+}
+
+// listen opens the doors of which only the address is given, so that faults can
+// happen there.
+func (s *Server) listen(c *server.Config) error {
+	for _, d := range doors(c) {
+		ln := d.listen.Listener
+		if ln == nil && d.listen.Addr == "127.0.0.1:0" {
+			var err error
+			if ln, err = net.Listen("tcp", d.listen.Addr); err != nil {
+				return err
+			}
+		}
+		if ln == nil || ln.Addr().Network() != "tcp" { // off, or not ours to change
+			continue
+		}
+		d.listen.Listener = &faultListener{Listener: ln, faults: s.faults, door: d.name, tls: d.tls}
+	}
+	return nil
+}
+
+// doorsAt returns the doors that listen at an address.
+func (s *Server) doorsAt(local string) (names []string) {
+	for _, d := range doors(&server.Config{}) {
+		if a := s.Addr(d.name); a != nil && a.String() == local {
+			names = append(names, d.name)
+		}
+	}
+	return names
+}
 
 func (s *Server) addr(door string) string {
 	a := s.Addr(door)

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -73,36 +74,47 @@ func (a *authority) init() {
 
 // leaf is the certificate of a host, which is also that of this machine.
 func (a *authority) leaf(host string) (*tls.Certificate, error) {
-	a.init()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if c := a.leaves[host]; c != nil {
 		return c, nil
 	}
+	c, err := a.make(host, []string{host, "localhost"}, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, false)
+	if err == nil {
+		a.leaves[host] = c
+	}
+	return c, err
+}
+
+// other is one that no client ought to take.
+func (a *authority) other(host string, expired bool) (*tls.Certificate, error) {
+	if !expired {
+		return a.make(host, []string{host}, nil, false)
+	}
+	return a.make(host, []string{host, "localhost"}, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, true)
+}
+
+func (a *authority) make(host string, names []string, ips []net.IP, expired bool) (*tls.Certificate, error) {
+	a.init()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
 	t := a.template(host)
-	t.DNSNames = []string{host, "localhost"}
-	t.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	t.DNSNames, t.IPAddresses = names, ips
+	if expired {
+		t.NotAfter = a.now().Add(-time.Hour)
+	}
 	t.KeyUsage, t.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, key.Public(), a.key)
 	if err != nil {
 		return nil, err
 	}
-	c := &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key}
-	a.leaves[host] = c
-	return c, nil
+	return &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key}, nil
 }
 
-func (a *authority) serverTLS(host string) *tls.Config {
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		Time:           a.now,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return a.leaf(host) },
-	}
-}
+// errHandshake is what a fault makes of one.
+var errHandshake = errors.New("mailtest: the handshake fails, as it was told")
 
 // clientTLS trusts the authority alone.
 func (a *authority) clientTLS() *tls.Config { return &tls.Config{RootCAs: a.pool(), Time: a.now} }

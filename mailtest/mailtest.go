@@ -33,6 +33,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/queue/memqueue"
 	"github.com/mailkeel/mailkeel/server"
@@ -51,12 +52,13 @@ type Server struct {
 	// Server is the server itself, for what has no method here.
 	*server.Server
 
-	tb    testing.TB
-	opts  Options
-	users *directory
-	ca    *authority
-	world *World          // nil if it is alone
-	ctx   context.Context // ends with the test
+	tb     testing.TB
+	opts   Options
+	users  *directory
+	ca     *authority
+	faults *faults
+	world  *World          // nil if it is alone
+	ctx    context.Context // ends with the test
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when something below changes
@@ -90,26 +92,43 @@ func start(tb testing.TB, o Options, w *World) *Server {
 	}
 	s.users = newDirectory(o.Strict, o.Domains, func(a accounts.Account) { s.follow.Go(func() { s.watch(a) }) })
 
-	any := server.Listen{Addr: "127.0.0.1:0"}
+	s.faults = &faults{clock: mailkeel.ClockOr(o.Clock), done: ctx.Done()}
 	c := server.Config{
 		Hostname: o.Hostname,
 		Store:    &memstore.Backend{}, Blobs: &memblob.Store{Clock: s.opts.Clock}, Queue: &memqueue.Backend{},
 		Directory: s.users, Auth: s.users,
-		SMTP: any, LMTP: any, Submission: any, Submissions: any, IMAP: any, IMAPS: any, POP3: any, POP3S: any,
-		TLS:          s.ca.serverTLS(o.Hostname),
+		TLS: &tls.Config{
+			MinVersion: tls.VersionTLS12, Time: s.ca.now,
+			GetCertificate: s.faults.certificate(s.ca, o.Hostname, s.doorsAt),
+		},
 		NoSTARTTLS:   !s.opts.STARTTLS,
 		InsecureAuth: true,
 		Rest:         transport{s},
 		Clock:        s.opts.Clock,
 		Logger:       slog.New(slog.NewTextHandler(logs{tb}, nil)),
 	}
+	for _, d := range doors(&c) {
+		*d.listen = server.Listen{Addr: "127.0.0.1:0"}
+	}
 	if s.opts.Config != nil {
 		s.opts.Config(&c)
+	}
+	if err := s.listen(&c); err != nil {
+		cancel()
+		tb.Fatal(err)
 	}
 	var err error
 	if s.Server, err = server.New(c); err != nil {
 		cancel()
 		tb.Fatal(err)
+	}
+	s.MX.Tamper = s.faults.hook(server.SMTP)
+	s.LMTP.Tamper = s.faults.hook(server.LMTP)
+	s.MSA.Tamper = s.faults.hook(server.Submission, server.Submissions)
+	s.IMAP.Tamper = s.faults.hook(server.IMAP, server.IMAPS)
+	s.POP3.Tamper = s.faults.hook(server.POP3, server.POP3S)
+	for _, f := range o.Faults {
+		s.Fail(f)
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

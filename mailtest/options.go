@@ -30,6 +30,8 @@ type Options struct {
 	// Clock is the time of the server; nil means real time. A *Clock stands
 	// until the test moves it.
 	Clock mailkeel.Clock
+	// Faults happen from the start: see Fail.
+	Faults []Fault
 	// Patience is how long a Wait lasts whose context has no deadline; zero
 	// means 30 s. It is in real time, whatever the Clock.
 	Patience time.Duration

@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 	"time"
 
+	"github.com/mailkeel/mailkeel/internal/tamper"
 	"github.com/mailkeel/mailkeel/store"
 )
 
@@ -65,7 +67,9 @@ func (c *conn) onFarewell() {
 // serve runs the connection until it ends.
 func (c *conn) serve() {
 	defer c.leave()
-	c.w.line("+OK ", c.srv.Hostname, " ready")
+	if !c.tampered(tamper.Connect, "") {
+		c.w.line("+OK ", c.srv.Hostname, " ready")
+	}
 	for !c.over {
 		if err := c.step(); err != nil {
 			c.fatal(err)
@@ -165,6 +169,9 @@ func (c *conn) run(line []byte, cut bool) (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	if c.tampered(cmd.name, strings.Join(args, " ")) {
+		return nil
 	}
 	if now := c.now(); cmd.when&now == 0 {
 		if now == authorization {

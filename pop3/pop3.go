@@ -52,6 +52,7 @@ import (
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/internal/tamper"
 	"github.com/mailkeel/mailkeel/store"
 )
 
@@ -107,6 +108,9 @@ type Server struct {
 
 	// Clock is for LoginDelay; nil means real time. Time-outs of connections are
 	// in real time.
+	// Tamper is for package mailtest; nil means that nobody does.
+	Tamper tamper.Hook
+
 	Clock  mailkeel.Clock
 	Logger *slog.Logger // nil means discard
 

@@ -14,6 +14,7 @@ import (
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/filter"
 	"github.com/mailkeel/mailkeel/internal/guard"
+	"github.com/mailkeel/mailkeel/internal/tamper"
 )
 
 // conn is what a Server knows about one connection. The goroutine that reads
@@ -66,6 +67,10 @@ func (s *Server) handle(g *guard.Conn) {
 		e := toWire(refuse, "")
 		c.log().Info("smtp: connection refused", "reply", refuse.Reply())
 		c.w.say(fmt.Sprintf("%d %d.%d.%d %s %s", greetingCode(e.Code), e.EnhancedCode[0], e.EnhancedCode[1], e.EnhancedCode[2], s.Hostname, e.Message))
+		return
+	}
+	if c.w.tampered(tamper.Connect, 1, 0) {
+		g.Poison()
 		return
 	}
 	ok = s.feed.put(c.w)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/internal/tamper"
 )
 
 // errAborted means that the connection ended, or ends, within content. The client
@@ -130,7 +131,21 @@ func (w *wire) end(err error, last bool) ([]byte, error) {
 		return nil, nil
 	}
 	w.shrink() // others can have the large buffer while this one waits for a sync
+	each := 1
+	if w.c.s.LMTP && last {
+		each = len(tx.given)
+	}
+	if w.tampered(tamper.Content, each, sp.n) {
+		tx.done(nil)
+		w.hush = true
+		return rset, nil
+	}
 	results, err := tx.receive(sp)
+	if w.tampered(tamper.Taken, each, sp.n) {
+		tx.done(results)
+		w.hush = true
+		return rset, nil
+	}
 	if !w.c.s.LMTP || !last {
 		w.say(tx.answer(err, results))
 	} else {
