@@ -23,6 +23,8 @@ var accessTests = []test{
 	{"SharedMailboxesAreListed", testShared},
 	{"ColdRowsOfOtherMailboxesStayHidden", testColdRights},
 	{"ObjectsBelongToTheirAccount", testObjects},
+	{"ChangedMailboxesAreListed", testFoldersSince},
+	{"WakeFoldersHearsOfSharedMailboxes", testWakeFolders},
 }
 
 // limits knows only the accounts in m.
