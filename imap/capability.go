@@ -43,6 +43,7 @@ var lateCapabilities = [...]string{
 	"QRESYNC",
 	"REPLACE",
 	"SAVEDATE",
+	"NOTIFY",
 	"SEARCHRES",
 	"SORT",
 	"SORT=DISPLAY",

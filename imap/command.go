@@ -111,6 +111,8 @@ func lookup(cmd *command) (func(*conn, *command) error, when) {
 		return (*conn).idle, later
 	case "COMPRESS":
 		return (*conn).compress, later
+	case "NOTIFY":
+		return (*conn).notifyCommand, later
 
 	case "CHECK":
 		return (*conn).check, selected

@@ -56,9 +56,10 @@ type session struct {
 	rev2    bool          // ENABLE IMAP4rev2
 	utf8    bool          // ENABLE UTF8=ACCEPT
 
-	condstore bool // the client knows of MODSEQs (RFC 7162, 3.1)
-	qresync   bool // ENABLE QRESYNC
-	uidOnly   bool // ENABLE UIDONLY
+	condstore bool    // the client knows of MODSEQs (RFC 7162, 3.1)
+	qresync   bool    // ENABLE QRESYNC
+	uidOnly   bool    // ENABLE UIDONLY
+	note      *notify // nil unless NOTIFY was used
 }
 
 // A lower is what lies below TLS, a guard.Conn. Wake lets another goroutine
@@ -133,6 +134,7 @@ func (c *conn) serve() {
 
 // leave ends the session, if there is one.
 func (c *conn) leave() {
+	c.unnotify()
 	c.unselect()
 	if c.access != nil {
 		c.srv.state.logout(c.account)
@@ -158,7 +160,15 @@ func (c *conn) step() error {
 			return bye("", "Too many commands without a login")
 		}
 	}
-	if p.next(); p.line == nil && p.err != nil {
+	if c.note != nil {
+		if err := c.watch(); err != nil {
+			return err
+		}
+		c.onWake = c.notices // while no command is in progress
+	}
+	p.next()
+	c.onWake = nil
+	if p.line == nil && p.err != nil {
 		return p.err
 	}
 	c.busy = true
@@ -265,10 +275,8 @@ func (c *conn) finish(cmd *command, err error) error {
 	}
 	if e == nil {
 		c.badRow = 0
-		if c.sel != nil {
-			if err := c.poll(cmd); err != nil {
-				return err
-			}
+		if err := c.poll(cmd); err != nil {
+			return err
 		}
 		c.tellHighest(cmd, true)
 		if !cmd.answered {
@@ -276,7 +284,7 @@ func (c *conn) finish(cmd *command, err error) error {
 		}
 		return c.w.lost()
 	}
-	if c.sel != nil && e.Type == imap.StatusResponseTypeNo {
+	if e.Type == imap.StatusResponseTypeNo {
 		if err := c.poll(cmd); err != nil {
 			return err
 		}

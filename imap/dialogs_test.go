@@ -49,6 +49,9 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 //	= flags ann INBOX 3 \Seen                      adds a flag, as another process would
 //	= expunge ann INBOX 3                          likewise
 //	= forget ann 12                                forgets tombstones up to a MODSEQ
+//	= create ann x
+//	= rename ann x y
+//	= subscribe ann x on                           or off
 //	= advance 31m                                  moves the clock of the server
 func TestDialogs(t *testing.T) {
 	dialog.RunFiles(t, "testdata/*.txt", dialogRunner)
@@ -127,6 +130,27 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 					return err
 				}
 				return s.Store.As(id(who)).Delete(t.Context(), f.ID)
+			},
+			"create": func(args string) error {
+				who, name, _ := strings.Cut(args, " ")
+				_, err := s.Store.As(id(who)).Create(t.Context(), name, "")
+				return err
+			},
+			"rename": func(args string) error {
+				f := strings.Fields(args)
+				box, err := s.Store.As(id(f[0])).Folder(t.Context(), f[1])
+				if err != nil {
+					return err
+				}
+				return s.Store.As(id(f[0])).Rename(t.Context(), box.ID, f[2])
+			},
+			"subscribe": func(args string) error {
+				f := strings.Fields(args)
+				box, err := s.Store.As(id(f[0])).Folder(t.Context(), f[1])
+				if err != nil {
+					return err
+				}
+				return s.Store.As(id(f[0])).Subscribe(t.Context(), box.ID, f[2] == "on")
 			},
 			"quota": func(args string) (err error) {
 				limit.Bytes, err = strconv.ParseInt(args, 10, 64)

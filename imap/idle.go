@@ -14,13 +14,12 @@ func (c *conn) idle(cmd *command) error {
 		return err
 	}
 	c.until = c.srv.now().Add(or(c.srv.IdleTimeout, 30*time.Minute))
-	c.onWake = func() error { return nil }
+	c.onWake = c.idleWake
 	defer func() { c.onWake = nil }()
-	if sel := c.sel; sel != nil {
-		vs := &c.srv.state.views
-		defer vs.leave(sel.view, c)
-		vs.wait(sel.view, c)
-		c.onWake = func() error { return c.follow(true) }
+	if sel := c.sel; sel != nil && !sel.watched { // else NOTIFY has it watched
+		sel.watched = true
+		defer c.unwatch()
+		c.srv.state.views.wait(sel.view, c)
 	}
 	c.w.raw("+ idling")
 	c.w.crlf()
@@ -43,4 +42,16 @@ func (c *conn) idle(cmd *command) error {
 		return bad("Expected DONE")
 	}
 	return nil
+}
+
+// idleWake tells what changed. In IDLE a client hears of its selected mailbox even
+// if NOTIFY would not tell.
+func (c *conn) idleWake() error {
+	if c.sel != nil {
+		if err := c.follow(true); err != nil {
+			return err
+		}
+	}
+	c.tellListing()
+	return c.w.lost()
 }

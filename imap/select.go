@@ -145,6 +145,7 @@ func (s *selection) mayStore() (flags []string) {
 // unselect leaves the selected mailbox, if there is one.
 func (c *conn) unselect() {
 	if c.sel != nil {
+		c.unwatch()
 		c.srv.state.views.put(c.sel.view)
 		c.sel = nil
 	}

@@ -22,6 +22,7 @@ type selection struct {
 	readOnly bool
 	saved    imap.UIDSet // the result of the last SEARCH RETURN (SAVE)
 	keywords int         // how many of snap.keywords the client was told
+	watched  bool        // the session is woken when the mailbox changes
 }
 
 // resolve finds the messages of a set. Numbers that no message has are an error;
@@ -56,9 +57,19 @@ func (s *selection) note(ms []store.Message) {
 	}
 }
 
-// poll tells the client what changed in its mailbox, before the OK of a command.
+// poll tells the client what changed, before the OK of a command.
 func (c *conn) poll(cmd *command) error {
-	if cmd.quiet || c.sel == nil {
+	if c.sel != nil && !cmd.quiet {
+		if err := c.pollSelected(cmd); err != nil {
+			return err
+		}
+	}
+	return c.pollNotify(cmd)
+}
+
+// pollSelected tells what changed in the selected mailbox.
+func (c *conn) pollSelected(cmd *command) error {
+	if c.note != nil && c.note.selected == selectedNever && !asks(cmd) {
 		return nil
 	}
 	// Others may use sequence numbers, so messages must not lose theirs while
@@ -127,6 +138,9 @@ func (c *conn) tell(is *snapshot, expunge bool) {
 	c.tellGone(was, gone)
 	c.sel.snap, c.sel.synced = next, synced
 	c.tellKeywords()
+	if n := c.note; n != nil && n.selected != selectedNever && !n.flags {
+		changed = nil // the client does not want to know
+	}
 	for _, r := range changed {
 		if pos, ok := was.find(r.uid); !c.condstore && ok && was.at(pos).flags == r.flags {
 			continue
@@ -139,6 +153,7 @@ func (c *conn) tell(is *snapshot, expunge bool) {
 		c.w.num(uint64(next.size))
 		c.w.raw(" EXISTS")
 		c.w.crlf()
+		c.tellNew(len(added))
 	}
 }
 

@@ -23,6 +23,7 @@ type serverState struct {
 	closing atomic.Bool
 	views   views
 	keys    keyCache
+	feeds   feeds
 
 	searchOnce sync.Once
 	searchers  chan struct{} // see searchHelpers
@@ -46,7 +47,7 @@ func (s *Server) init() {
 		st := &s.state
 		st.conns = map[*conn]struct{}{}
 		st.logins = map[store.AccountID]int{}
-		st.views.wg = &st.wg
+		st.views.wg, st.feeds.wg = &st.wg, &st.wg
 		st.guard = guard.Guard{
 			MaxConns: s.MaxConns,
 			MaxPerIP: or(s.MaxPerIP, 200),
