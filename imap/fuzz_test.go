@@ -152,6 +152,8 @@ func FuzzLoggedIn(f *testing.F) {
 		"a NAMESPACE\r\nb EXAMINE INBOX\r\nc CLOSE\r\nd SELECT INBOX\r\ne UNSELECT\r\n",
 		"a CREATE {4}\r\na\r\nb\r\n", "a LIST ((((((\r\n", "a LIST \"\" "+strings.Repeat("*%", 500)+"\r\n",
 		"a IDLE\r\nDONE\r\n",
+		"a NOTIFY SET STATUS (personal (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)) (subtree (x \"y z\") NONE)\r\nb CREATE x/y\r\nc RENAME x z\r\nd DELETE z/y\r\ne UNSUBSCRIBE z\r\nf NOTIFY NONE\r\n",
+		"a NOTIFY SET (mailboxes {1+}\r\nx (MailboxName Other))\r\n", "a NOTIFY SET (selected (MessageNew (BODY[TEXT",
 	)
 }
 
@@ -168,6 +170,7 @@ func FuzzSelected(f *testing.F) {
 		"a SEARCH RETURN (MIN MAX COUNT ALL SAVE) OR SEEN NOT (SUBJECT one BODY hello)\r\nb FETCH $ FLAGS\r\n",
 		"a UID SEARCH CHARSET UTF-8 TEXT {5+}\r\nhello SINCE 1-Feb-1994 LARGER 5 KEYWORD kw 1:*\r\n",
 		"a SEARCH "+strings.Repeat("NOT ", 60)+"SEEN\r\n", "a SEARCH "+strings.Repeat("(", 60)+"\r\n", "a SEARCH "+strings.Repeat("OR ", 60)+"\r\n",
+		"a NOTIFY SET (selected-delayed (MessageNew (FLAGS ENVELOPE BODY[TEXT]<1.5>) MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge))\r\nb APPEND INBOX {5+}\r\nhello\r\nc COPY 1 INBOX\r\nd IDLE\r\nDONE\r\n",
 		"a STORE 4294967295:*,* -FLAGS ()\r\n", "a COPY 0 INBOX\r\n",
 	)
 }
