@@ -199,7 +199,6 @@ func (p *parser) notifyEvents(selected bool) (evs notifyEvents, items *fetchItem
 		}
 		if selected && evs&messageNew != 0 && items == nil && p.peek() == '(' {
 			items = p.fetchItems()
-			items.UID = true // RFC 5465, 5.2
 			continue
 		}
 		name := p.atom()

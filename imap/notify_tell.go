@@ -111,17 +111,17 @@ func (c *conn) tellFolder(old, is *store.Folder) {
 	if evs&messageEvents == 0 || !is.Rights.Has("r") || c.sel != nil && c.sel.id == is.ID {
 		return
 	}
-	var want imap.StatusOptions
+	var want statusOptions
 	switch {
 	case old == nil, !old.Rights.Has("r"), old.UIDValidity != is.UIDValidity:
 		if is.UIDNext == 1 {
 			return // empty, as it was made
 		}
-		want = imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true, NumUnseen: evs&flagChange != 0}
+		want.NumMessages, want.UIDNext, want.NumUnseen = true, true, evs&flagChange != 0
 	case old.UIDNext != is.UIDNext, old.Messages != is.Messages:
-		want = imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true, NumUnseen: evs&flagChange != 0}
-	case evs&flagChange != 0 && (old.Unseen != is.Unseen || c.modSeqs() && old.ModSeq != is.ModSeq):
-		want = imap.StatusOptions{UIDValidity: true, NumUnseen: true}
+		want.NumMessages, want.UIDNext, want.NumUnseen = true, true, evs&flagChange != 0
+	case evs&flagChange != 0 && (old.Unseen != is.Unseen || c.condstore && old.ModSeq != is.ModSeq):
+		want.NumUnseen = true
 	default:
 		return
 	}
@@ -139,12 +139,15 @@ func (c *conn) tellStatus() {
 		case !f.Rights.Has("r"):
 			c.listChange("", f, name, "")
 		default:
-			c.noteStatus(f, name, &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true, NumUnseen: evs&flagChange != 0})
+			var want statusOptions
+			want.NumMessages, want.UIDNext, want.NumUnseen = true, true, evs&flagChange != 0
+			c.noteStatus(f, name, &want)
 		}
 	}
 }
 
-func (c *conn) noteStatus(f *store.Folder, name string, want *imap.StatusOptions) {
+func (c *conn) noteStatus(f *store.Folder, name string, want *statusOptions) {
+	want.UIDValidity, want.HighestModSeq = true, c.condstore // RFC 5465, 5.2
 	mb := f.Mailbox
 	mb.Name = name
 	c.writeStatus(mb, want)
@@ -179,9 +182,6 @@ func (c *conn) listChange(attr string, f *store.Folder, name, oldName string) {
 	c.w.crlf()
 }
 
-// modSeqs reports whether the client wants to hear of MODSEQs.
-func (c *conn) modSeqs() bool { return false }
-
 // nameOf is the name that the client uses for a mailbox.
 func (c *conn) nameOf(f *store.Folder) string { return f.Name }
 
@@ -193,13 +193,15 @@ func (c *conn) tellNew(count int) {
 	if n == nil || n.items == nil || n.selected == selectedNever {
 		return
 	}
+	items := *n.items
+	items.UID, items.ModSeq = !c.uidOnly, items.ModSeq || c.condstore // RFC 5465, 5.2
 	size := c.sel.snap.size
-	err := c.load([]span{{size - count, size}}, n.items.level(), func(es []*entry) error {
+	err := c.load([]span{{size - count, size}}, items.level(), func(es []*entry) error {
 		for _, e := range es {
-			if e.msg == nil && n.items.needs(hotRows) {
+			if e.msg == nil && items.needs(hotRows) {
 				continue
 			}
-			err := c.fetchMessage(n.items, e)
+			err := c.fetchMessage(&items, e)
 			if lost := c.w.lost(); lost != nil {
 				return lost
 			}

@@ -135,12 +135,12 @@ func (c *conn) tell(is *snapshot, expunge bool) {
 		next.box, next.keywords = is.box, is.keywords
 		gone, synced = nil, c.sel.synced
 	}
+	if n := c.note; len(changed) > 0 && n != nil && n.selected != selectedNever && !n.flags {
+		changed, synced = nil, c.sel.synced // the client does not want to know now
+	}
 	c.tellGone(was, gone)
 	c.sel.snap, c.sel.synced = next, synced
 	c.tellKeywords()
-	if n := c.note; n != nil && n.selected != selectedNever && !n.flags {
-		changed = nil // the client does not want to know
-	}
 	for _, r := range changed {
 		if pos, ok := was.find(r.uid); !c.condstore && ok && was.at(pos).flags == r.flags {
 			continue
