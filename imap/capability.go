@@ -44,6 +44,7 @@ var lateCapabilities = [...]string{
 	"REPLACE",
 	"SAVEDATE",
 	"NOTIFY",
+	"REPLACE",
 	"SEARCHRES",
 	"SORT",
 	"SORT=DISPLAY",
