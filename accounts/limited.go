@@ -1,58 +1,20 @@
 package accounts
 
-import "context"
+import (
+	"context"
+	"crypto/x509"
+)
 
-// Wrap returns a with the limits of l before it. It is a SCRAMAuthenticator, a
-// TokenAuthenticator and a PasswordSetter if a is.
+// Wrap returns a with the limits of l before it. It can what a can: the functions
+// that end in Of find in it what they find in a, and it is a PasswordSetter if a is.
 func (l *Limiter) Wrap(a Authenticator) Authenticator {
-	base := limited{l, a}
-	sa, s := SCRAMOf(a)
-	ta, t := a.(TokenAuthenticator)
-	pa, p := a.(PasswordSetter)
-	scram, token, setter := limitedSCRAM{l, sa}, limitedToken{l, ta}, limitedSetter{l, pa}
-	switch {
-	case s && t && p:
-		return struct {
-			limited
-			limitedSCRAM
-			limitedToken
-			limitedSetter
-		}{base, scram, token, setter}
-	case s && t:
-		return struct {
-			limited
-			limitedSCRAM
-			limitedToken
-		}{base, scram, token}
-	case s && p:
-		return struct {
-			limited
-			limitedSCRAM
-			limitedSetter
-		}{base, scram, setter}
-	case t && p:
-		return struct {
-			limited
-			limitedToken
-			limitedSetter
-		}{base, token, setter}
-	case s:
-		return struct {
-			limited
-			limitedSCRAM
-		}{base, scram}
-	case t:
-		return struct {
-			limited
-			limitedToken
-		}{base, token}
-	case p:
+	if p, ok := a.(PasswordSetter); ok {
 		return struct {
 			limited
 			limitedSetter
-		}{base, setter}
+		}{limited{l, a}, limitedSetter{l, p}}
 	}
-	return base
+	return limited{l, a}
 }
 
 // through runs fn as an attempt.
@@ -82,13 +44,41 @@ func (x limited) Authenticate(ctx context.Context, a Attempt) (Login, error) {
 	return through(ctx, x.l, a, func() (Login, error) { return x.inner.Authenticate(ctx, a) })
 }
 
-type limitedToken struct {
-	l     *Limiter
-	inner TokenAuthenticator
+func (x limited) HasPasswords() bool { return HasPasswords(x.inner) }
+
+func (x limited) HasTokens() bool { _, ok := TokensOf(x.inner); return ok }
+
+func (x limited) AuthenticateToken(ctx context.Context, a Attempt) (Login, error) {
+	return through(ctx, x.l, a, func() (Login, error) {
+		t, ok := TokensOf(x.inner)
+		if !ok {
+			return Login{}, ErrBadCredentials
+		}
+		return t.AuthenticateToken(ctx, a)
+	})
 }
 
-func (x limitedToken) AuthenticateToken(ctx context.Context, a Attempt) (Login, error) {
-	return through(ctx, x.l, a, func() (Login, error) { return x.inner.AuthenticateToken(ctx, a) })
+func (x limited) HasCertificates() bool { _, ok := CertificatesOf(x.inner); return ok }
+
+func (x limited) AuthenticateCertificate(ctx context.Context, a Attempt, chain []*x509.Certificate) (Login, error) {
+	return through(ctx, x.l, a, func() (Login, error) {
+		c, ok := CertificatesOf(x.inner)
+		if !ok {
+			return Login{}, ErrBadCredentials
+		}
+		return c.AuthenticateCertificate(ctx, a, chain)
+	})
+}
+
+func (x limited) HasImpersonation() bool { _, ok := ImpersonatorOf(x.inner); return ok }
+
+// Impersonate comes after a login, which was counted.
+func (x limited) Impersonate(ctx context.Context, by Login, address string) (Login, error) {
+	i, ok := ImpersonatorOf(x.inner)
+	if !ok {
+		return Login{}, ErrMayNotAct
+	}
+	return i.Impersonate(ctx, by, address)
 }
 
 type limitedSetter struct {
@@ -101,21 +91,28 @@ func (x limitedSetter) SetPassword(ctx context.Context, a Attempt, password stri
 	return err
 }
 
-type limitedSCRAM struct {
-	l     *Limiter
-	inner SCRAMAuthenticator
-}
+func (x limited) HasSCRAM() bool { _, ok := SCRAMOf(x.inner); return ok }
 
 // SCRAMKeys only looks: there is no guess yet.
-func (x limitedSCRAM) SCRAMKeys(ctx context.Context, a Attempt) (SCRAMKeys, error) {
+func (x limited) SCRAMKeys(ctx context.Context, a Attempt) (SCRAMKeys, error) {
 	if err := x.l.look(ctx, a); err != nil {
 		return SCRAMKeys{}, err
 	}
-	return x.inner.SCRAMKeys(ctx, a)
+	s, ok := SCRAMOf(x.inner)
+	if !ok {
+		return SCRAMKeys{}, ErrBadCredentials
+	}
+	return s.SCRAMKeys(ctx, a)
 }
 
 // SCRAMDone throttles right and wrong proofs alike, so that many exchanges that
 // began at one time are not as many guesses.
-func (x limitedSCRAM) SCRAMDone(ctx context.Context, a Attempt, ok bool) (Login, error) {
-	return through(ctx, x.l, a, func() (Login, error) { return x.inner.SCRAMDone(ctx, a, ok) })
+func (x limited) SCRAMDone(ctx context.Context, a Attempt, ok bool) (Login, error) {
+	return through(ctx, x.l, a, func() (Login, error) {
+		s, can := SCRAMOf(x.inner)
+		if !can {
+			return Login{}, ErrBadCredentials
+		}
+		return s.SCRAMDone(ctx, a, ok)
+	})
 }

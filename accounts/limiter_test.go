@@ -12,6 +12,7 @@ import (
 
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/accounts/accountstest"
+	"github.com/mailkeel/mailkeel/accounts/password"
 	"github.com/mailkeel/mailkeel/accounts/static"
 	"github.com/mailkeel/mailkeel/internal/testclock"
 	"github.com/mailkeel/mailkeel/store/memstore"
@@ -265,58 +266,54 @@ type panics struct{}
 
 func (panics) Authenticate(context.Context, accounts.Attempt) (accounts.Login, error) { panic("boom") }
 
-type (
-	withSCRAM  struct{ accounts.SCRAMAuthenticator }
-	withToken  struct{ accounts.TokenAuthenticator }
-	withSetter struct{ accounts.PasswordSetter }
-)
+type settable struct{ *static.Directory }
 
+func (settable) SetPassword(context.Context, accounts.Attempt, string) error { return wrong }
+
+// What is wrapped can what it could, and no more.
 func TestWrapKeepsThePowers(t *testing.T) {
 	l := &accounts.Limiter{KV: &memstore.KV{}}
-	c := &check{}
-	for i, a := range []accounts.Authenticator{
-		c,
-		struct {
-			*check
-			withSCRAM
-		}{check: c},
-		struct {
-			*check
-			withToken
-		}{check: c},
-		struct {
-			*check
-			withSCRAM
-			withToken
-		}{check: c},
-		struct {
-			*check
-			withSetter
-		}{check: c},
-		struct {
-			*check
-			withSCRAM
-			withSetter
-		}{check: c},
-		struct {
-			*check
-			withToken
-			withSetter
-		}{check: c},
-		struct {
-			*check
-			withSCRAM
-			withToken
-			withSetter
-		}{check: c},
-	} {
+	token := func(context.Context, accounts.Attempt) (string, []string, error) { return "", nil, wrong }
+	for i := range 16 {
+		d := &static.Directory{Impersonation: i&1 > 0}
+		if i&2 > 0 {
+			d.Tokens = token
+		}
+		if i&4 > 0 {
+			d.Certificates = accounts.CertificateAddress
+		}
+		var a accounts.Authenticator = d
+		if i&8 > 0 {
+			a = settable{d}
+		}
+		w := l.Wrap(a)
+		_, act := accounts.ImpersonatorOf(w)
+		_, tok := accounts.TokensOf(w)
+		_, cert := accounts.CertificatesOf(w)
+		_, set := w.(accounts.PasswordSetter)
+		if act != (i&1 > 0) || tok != (i&2 > 0) || cert != (i&4 > 0) || set != (i&8 > 0) {
+			t.Errorf("%04b: act %v, tokens %v, certificates %v, setter %v", i, act, tok, cert, set)
+		}
+	}
+	for _, a := range []accounts.Authenticator{new(check), struct{ accounts.Authenticator }{new(check)}} {
 		w := l.Wrap(a)
 		_, s := accounts.SCRAMOf(w)
-		_, k := w.(accounts.TokenAuthenticator)
-		_, p := w.(accounts.PasswordSetter)
-		if s != (i&1 > 0) || k != (i&2 > 0) || p != (i&4 > 0) {
-			t.Errorf("%03b became scram %v, token %v, setter %v", i, s, k, p)
+		_, k := accounts.TokensOf(w)
+		_, c := accounts.CertificatesOf(w)
+		_, i := accounts.ImpersonatorOf(w)
+		if s || k || c || i || !accounts.HasPasswords(w) {
+			t.Errorf("%T: scram %v, tokens %v, certificates %v, acting %v", a, s, k, c, i)
 		}
+		// Who asks the type is refused, not let in.
+		if l, err := w.(accounts.TokenAuthenticator).AuthenticateToken(t.Context(), attempt("", "127.0.0.1", "x")); !errors.Is(err, wrong) {
+			t.Error(l, err)
+		}
+		if l, err := w.(accounts.Impersonator).Impersonate(t.Context(), accounts.Login{AdminOf: []string{"*"}}, "ann@x.org"); !errors.Is(err, accounts.ErrMayNotAct) {
+			t.Error(l, err)
+		}
+	}
+	if _, ok := accounts.SCRAMOf(l.Wrap(&static.Directory{})); !ok {
+		t.Error("SCRAM was lost")
 	}
 }
 
@@ -393,6 +390,8 @@ func TestLimitedDirectoryConforms(t *testing.T) {
 	accountstest.Run(t, func(t *testing.T, f accountstest.Fixture) accountstest.Subject {
 		var n int
 		d := &static.Directory{Domains: f.Domains, Aliases: f.Aliases, Compared: func() { n++ }}
+		d.Tokens, d.Certificates, d.Impersonation = accountstest.Token, accounts.CertificateAddress, true
+		d.Hasher = &password.Hasher{Hashed: d.Compared}
 		for _, a := range f.Accounts {
 			d.Accounts = append(d.Accounts, static.Account{Account: a.Account, Password: a.Password})
 		}

@@ -1,6 +1,6 @@
 // Package accountstest checks directories of accounts: implementations of
-// accounts.Directory, Roster, QuotaSetter, Authenticator, SCRAMAuthenticator,
-// PasswordSetter and Manager.
+// accounts.Directory, Roster, QuotaSetter, Authenticator and what it may be beside, and
+// Manager.
 package accountstest
 
 import (
@@ -14,8 +14,10 @@ import (
 // A Subject is what is tested. Directory and Auth are often the same.
 type Subject struct {
 	Directory accounts.Directory
-	// Auth is tested as a SCRAMAuthenticator and as a PasswordSetter if it is
-	// one.
+	// Auth is tested as a SCRAMAuthenticator, TokenAuthenticator,
+	// CertificateAuthenticator, Impersonator and PasswordSetter if it is one.
+	// Its tokens are checked by Token, its certificates by
+	// accounts.CertificateAddress, and administrators may act as others.
 	Auth accounts.Authenticator
 	// Manager is nil for a directory that cannot be changed.
 	Manager accounts.Manager
@@ -78,6 +80,10 @@ func Run(t *testing.T, open func(t *testing.T, f Fixture) Subject) {
 		"LoginNeedsThePassword":          login,
 		"UnknownUserCostsTheSame":        sameWork,
 		"SCRAMKeys":                      scram,
+		"SCRAMCostsTheSame":              scramWork,
+		"TokenIsOfItsAccount":            tokens,
+		"CertificateIsOfItsAccount":      certificates,
+		"ActingAsAnotherNeedsAGrant":     impersonate,
 		"SetPassword":                    setPassword,
 		"HeedsItsContext":                canceled,
 	} {

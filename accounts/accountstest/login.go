@@ -131,6 +131,34 @@ func scram(t *testing.T, open opener) {
 	}
 }
 
+// scramWork counts, like sameWork.
+func scramWork(t *testing.T, open opener) {
+	s := open(t, world())
+	sc, ok := accounts.SCRAMOf(s.Auth)
+	if !ok {
+		t.Skip("offers no SCRAM")
+	}
+	want := -1
+	for range 2 { // the second time it may have been remembered
+		for _, addr := range []string{"ann@example.org", "zoe@example.org", "bob@example.org", "off@example.org", "mute@example.org", "info@example.org", "zoe", ""} {
+			before := s.Work()
+			if _, err := sc.SCRAMKeys(t.Context(), accounts.Attempt{Login: addr}); err != nil {
+				t.Error(err)
+			}
+			if _, err := sc.SCRAMDone(t.Context(), accounts.Attempt{Login: addr}, false); !errors.Is(err, accounts.ErrBadCredentials) {
+				t.Error(err)
+			}
+			got := s.Work() - before
+			if want < 0 {
+				want = got
+			}
+			if got != want {
+				t.Errorf("%q costs %d, the first login %d", addr, got, want)
+			}
+		}
+	}
+}
+
 func setPassword(t *testing.T, open opener) {
 	s := open(t, world())
 	p, ok := s.Auth.(accounts.PasswordSetter)

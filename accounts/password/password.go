@@ -42,8 +42,8 @@ type Hasher struct {
 	// MinLen is the fewest characters of a password that Check takes; zero
 	// means 8.
 	MinLen int
-	// Hashed is called after each argon2id hash that was computed, if it is set.
-	// Tests count with it.
+	// Hashed is called after each argon2id hash and each set of SCRAM keys that
+	// was computed, if it is set. Tests count with it.
 	Hashed func()
 
 	once sync.Once

@@ -17,7 +17,11 @@ import (
 func (h *Hasher) SCRAM(password string) (accounts.SCRAMKeys, error) {
 	salt := make([]byte, 16)
 	rand.Read(salt)
-	return derive(password, salt, h.iterations())
+	keys, err := derive(password, salt, h.iterations())
+	if h.Hashed != nil {
+		h.Hashed()
+	}
+	return keys, err
 }
 
 // FakeSCRAM makes keys up for a login that does not exist, so that a client cannot

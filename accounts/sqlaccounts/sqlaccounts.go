@@ -39,6 +39,15 @@ type Directory struct {
 	// remembered until a change, for up to a second.
 	Sole  bool
 	Clock mailkeel.Clock // nil means real time
+	// Tokens says whose a bearer token is, for OAUTHBEARER and XOAUTH2; nil
+	// offers neither.
+	Tokens accounts.TokenFunc
+	// Certificates says whose the certificate of a client is, for EXTERNAL; nil
+	// does not offer it.
+	Certificates accounts.CertificateFunc
+	// Impersonation lets administrators act as the accounts of their domains by
+	// the authorization identity of SASL: read their mail, and send for them.
+	Impersonation bool
 
 	db     sqldb.DB
 	memory memory

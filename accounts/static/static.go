@@ -33,6 +33,15 @@ type Directory struct {
 	// Compared is called for each password that was compared, if it is set.
 	// Tests count with it.
 	Compared func()
+	// Tokens says whose a bearer token is, for OAUTHBEARER and XOAUTH2; nil
+	// offers neither.
+	Tokens accounts.TokenFunc
+	// Certificates says whose the certificate of a client is, for EXTERNAL; nil
+	// does not offer it.
+	Certificates accounts.CertificateFunc
+	// Impersonation lets administrators act as the accounts of their domains by
+	// the authorization identity of SASL: read their mail, and send for them.
+	Impersonation bool
 
 	own   password.Hasher
 	once  sync.Once
@@ -51,7 +60,7 @@ type Account struct {
 	Password string
 	// SCRAM are the keys of a Password that is a hash. Without them the
 	// Directory offers no SCRAM-SHA-256. Keys of plain passwords are made when
-	// they are needed.
+	// they are needed, and then with each login.
 	SCRAM accounts.SCRAMKeys
 }
 
@@ -62,6 +71,7 @@ type index struct {
 	rows     []*row
 	byID     map[mailkeel.AccountID]*row
 	hashed   bool // some passwords are hashes
+	plain    bool // and some are not
 	scram    bool
 	secret   []byte // for SCRAM keys of unknown logins
 }
@@ -130,6 +140,7 @@ func (d *Directory) addAccount(a Account) error {
 	if x.byID[r.ID] != nil {
 		return fmt.Errorf("%w: account ID %s", accounts.ErrExists, r.ID)
 	}
+	x.plain = x.plain || r.plain && r.pass != ""
 	if !r.plain {
 		if _, err := password.Parse(a.Password); err != nil {
 			return fmt.Errorf("%s: %w", addr, err)
@@ -260,19 +271,32 @@ func (d *Directory) SCRAMKeys(_ context.Context, a accounts.Attempt) (accounts.S
 	if err != nil {
 		login = a.Login
 	}
-	fake := d.hasher().FakeSCRAM(d.index.secret, login)
+	keys := d.hasher().FakeSCRAM(d.index.secret, login)
 	r := d.row(a.Login)
-	if r == nil || r.pass == "" {
-		return fake, nil
+	known := r != nil && r.pass != ""
+	var made accounts.SCRAMKeys
+	if d.index.plain { // once for each login, known or not, so that nobody can tell
+		pass := ""
+		if known && r.plain {
+			pass = r.pass
+		}
+		if made, err = d.hasher().SCRAM(pass); err != nil {
+			return accounts.SCRAMKeys{}, err
+		}
+	}
+	if !known {
+		return keys, nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if r.keys.StoredKey == nil && r.plain {
-		r.keys, err = d.hasher().SCRAM(r.pass)
-	} else if r.keys.StoredKey == nil {
-		r.keys = fake
+	switch {
+	case r.keys.StoredKey != nil:
+	case r.plain:
+		r.keys = made
+	default:
+		r.keys = keys
 	}
-	return r.keys, err
+	return r.keys, nil
 }
 
 func (d *Directory) SCRAMDone(_ context.Context, a accounts.Attempt, ok bool) (accounts.Login, error) {

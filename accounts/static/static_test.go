@@ -76,7 +76,11 @@ func open(hash bool) func(*testing.T, accountstest.Fixture) accountstest.Subject
 	return func(t *testing.T, f accountstest.Fixture) accountstest.Subject {
 		var n int
 		d := &static.Directory{Domains: f.Domains, Aliases: f.Aliases, Compared: func() { n++ }}
+		d.Tokens, d.Certificates, d.Impersonation = accountstest.Token, accounts.CertificateAddress, true
 		d.Hasher = &password.Hasher{Params: password.Params{Memory: 8, Time: 1}}
+		if !hash {
+			d.Hasher.Hashed = d.Compared
+		}
 		for _, a := range f.Accounts {
 			acc := static.Account{Account: a.Account, Password: a.Password}
 			if hash && a.Password != "" {
