@@ -44,6 +44,7 @@ var lateCapabilities = [...]string{
 	"QRESYNC",
 	"REPLACE",
 	"SAVEDATE",
+	"SEARCH=FUZZY",
 	"SEARCHRES",
 	"SORT",
 	"SORT=DISPLAY",

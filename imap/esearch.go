@@ -22,7 +22,7 @@ func (c *conn) esearch(cmd *command) error {
 	r := p.returns()
 	p.searchCharset()
 	k := p.searchKeys()
-	if err := cmd.end(); err != nil {
+	if err := p.fuzzyEnd(r.relevancy); err != nil {
 		return err
 	}
 	switch only := from.selectedOnly(); {
@@ -44,6 +44,11 @@ func (c *conn) esearch(cmd *command) error {
 			found, err := c.find(cmd, k)
 			if err != nil {
 				return c.unsaved(&r, err)
+			}
+			if r.relevancy {
+				if r.score, err = c.relevancy(cmd, k); err != nil {
+					return err
+				}
 			}
 			if r.save {
 				c.sel.saved = saved(&r, c.sel.snap, found)

@@ -15,12 +15,15 @@ func (c *conn) search(cmd *command) error {
 	r := p.returns()
 	p.searchCharset()
 	k := p.searchKeys()
-	err := cmd.end()
+	err := p.fuzzyEnd(r.relevancy)
 	var found *result
 	if err == nil {
 		cmd.numbers = p.numbers
 		c.asksModSeq(p, &r)
 		found, err = c.find(cmd, k)
+	}
+	if err == nil && r.relevancy {
+		r.score, err = c.relevancy(cmd, k)
 	}
 	if err != nil {
 		return c.unsaved(&r, err)
@@ -127,6 +130,23 @@ func (c *conn) resultData(uid bool, r *returns, found outcome) {
 		c.w.raw(" MODSEQ ")
 		c.w.num(uint64(n))
 	}
+	if r.score != nil && count > 0 {
+		// RFC 6203, 4: those of what ALL or PARTIAL tells.
+		lo, hi := 0, count
+		if r.partial != nil {
+			lo, hi = r.partial.of(count)
+		}
+		c.w.raw(" RELEVANCY (")
+		first := true
+		for seq := range slice(found.numbers(false), lo, hi) {
+			if !first {
+				c.w.sp()
+			}
+			first = false
+			c.w.num(uint64(r.score(seq)))
+		}
+		c.w.byte(')')
+	}
 }
 
 // ends returns the first and the last number of what was found.
@@ -188,6 +208,8 @@ type result struct {
 }
 
 func newResult(s *snapshot) *result { return &result{s, make([]uint64, (s.size+63)/64)} }
+
+func (r *result) has(pos int) bool { return r.bits[pos/64]&(1<<(pos%64)) != 0 }
 
 func (r *result) add(pos int) { r.bits[pos/64] |= 1 << (pos % 64) }
 

@@ -19,6 +19,8 @@ type criteria struct {
 	EmailID, ThreadID int64
 	// SavedSince and SavedBefore are days, as Since and Before are (RFC 8514).
 	SavedSince, SavedBefore time.Time
+	// Fuzzy are texts of FUZZY keys (RFC 6203).
+	Fuzzy []fuzzyText
 }
 
 // returns are the result options of SEARCH and its kin (RFC 9051, 6.4.4; RFC 4731).
@@ -28,9 +30,12 @@ type returns struct {
 	save                 bool          // RFC 5182
 	partial              *partialRange // RFC 9394
 	modSeq               bool          // a key asked for MODSEQ, so it is told (RFC 7162)
+	relevancy            bool          // RFC 6203
+	// score is the relevancy of a message that was found, by sequence number.
+	score func(seq uint32) uint32
 }
 
 // answered reports whether anything is to be told.
 func (r *returns) answered() bool {
-	return !r.given || r.min || r.max || r.all || r.count || r.partial != nil
+	return !r.given || r.min || r.max || r.all || r.count || r.partial != nil || r.relevancy
 }

@@ -26,6 +26,8 @@ type searchParser struct {
 	modSeq        bool // MODSEQ is
 	now           time.Time
 	keys, needles int
+	fuzzy         bool // within FUZZY
+	anyFuzzy      bool // FUZZY was there
 }
 
 // searchCharset reads CHARSET.
@@ -124,18 +126,24 @@ func (p *searchParser) key(c *criteria) {
 		day(c, name, p.date())
 	case "BCC", "CC", "FROM", "SUBJECT", "TO":
 		p.sp()
-		c.Header = append(c.Header, imap.SearchCriteriaHeaderField{Key: name, Value: p.needle()})
+		p.takeText(c, name, name, p.needle())
 	case "HEADER":
 		p.sp()
 		field := p.astring()
 		p.sp()
-		c.Header = append(c.Header, imap.SearchCriteriaHeaderField{Key: field, Value: p.needle()})
+		p.takeText(c, name, field, p.needle())
 	case "BODY":
 		p.sp()
-		c.Body = append(c.Body, p.needle())
+		p.takeText(c, name, "", p.needle())
 	case "TEXT":
 		p.sp()
-		c.Text = append(c.Text, p.needle())
+		p.takeText(c, name, "", p.needle())
+	case "FUZZY":
+		p.sp()
+		was := p.fuzzy
+		p.fuzzy, p.anyFuzzy = true, true
+		p.key(c)
+		p.fuzzy = was
 	case "NOT":
 		p.sp()
 		var sub criteria

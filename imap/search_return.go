@@ -21,6 +21,8 @@ func (p *searchParser) returns() (r returns) {
 			r.count = true
 		case "SAVE":
 			r.save = true
+		case "RELEVANCY":
+			r.relevancy = true
 		case "PARTIAL":
 			p.sp()
 			if r.partial != nil {
@@ -38,4 +40,13 @@ func (p *searchParser) returns() (r returns) {
 	}
 	p.sp()
 	return r
+}
+
+// fuzzyEnd wants a FUZZY key if something asks how relevant messages are (RFC 6203,
+// 4 and 5).
+func (p *searchParser) fuzzyEnd(relevancy bool) error {
+	if relevancy && !p.anyFuzzy {
+		p.fail("RELEVANCY without FUZZY")
+	}
+	return p.end()
 }

@@ -14,7 +14,12 @@ import (
 // only then over texts. A message that has gone does not match, nor one that cannot be
 // read.
 func (c *conn) find(cmd *command, k *criteria) (*result, error) {
-	q := c.compile(k)
+	return c.findLike(cmd, k, asBeginnings)
+}
+
+// findLike is find for what FUZZY keys find with that likeness.
+func (c *conn) findLike(cmd *command, k *criteria, l likeness) (*result, error) {
+	q := c.compile(k.at(l))
 	snap := c.sel.snap
 	found := newResult(snap)
 	open := c.decide(q, nil, snap.everything(), found)

@@ -26,17 +26,21 @@ func (c *conn) sort(cmd *command) error {
 	order := p.sortCriteria()
 	cmd.sp()
 	k := p.sortKeys()
-	err := cmd.end()
+	scored := r.relevancy || slices.ContainsFunc(order, func(x criterion) bool { return x.key == byRelevancy })
+	err := p.fuzzyEnd(scored)
 	var found *sorted
 	if err == nil {
 		c.asksModSeq(p, &r)
-		found, err = c.findSorted(cmd, k, order)
+		found, err = c.findSorted(cmd, k, order, scored)
 	}
 	if err != nil {
 		return c.unsaved(&r, err)
 	}
 	if r.save {
 		c.sel.saved = saved(&r, c.sel.snap, found)
+	}
+	if r.relevancy {
+		r.score = found.score
 	}
 	c.answer(cmd, &r, found)
 	return nil
@@ -83,6 +87,8 @@ func (p *searchParser) sortCriteria() (order []criterion) {
 			x.key = byDisplayFrom
 		case "DISPLAYTO":
 			x.key = byDisplayTo
+		case "RELEVANCY": // RFC 6203, 5
+			x.key = byRelevancy
 		default:
 			p.fail("unknown sort key")
 		}
@@ -98,8 +104,9 @@ func (p *searchParser) sortCriteria() (order []criterion) {
 
 // sorted is messages of a snapshot in an order.
 type sorted struct {
-	snap *snapshot
-	pos  []int32
+	snap  *snapshot
+	pos   []int32
+	score func(seq uint32) uint32 // the relevancy, if somebody asked
 }
 
 func (s *sorted) len() int { return len(s.pos) }
@@ -120,31 +127,47 @@ func (s *sorted) numbers(uid bool) iter.Seq[uint32] {
 
 // findSorted finds messages and brings them in order; those that are equal stay in
 // the order of the mailbox.
-func (c *conn) findSorted(cmd *command, k *criteria, order []criterion) (*sorted, error) {
+func (c *conn) findSorted(cmd *command, k *criteria, order []criterion, scored bool) (*sorted, error) {
 	found, err := c.find(cmd, k)
 	if err != nil {
 		return nil, err
 	}
-	var want keySet
-	for _, x := range order {
-		want |= 1 << x.key
+	out := &sorted{snap: found.snap}
+	if scored {
+		if out.score, err = c.relevancy(cmd, k); err != nil {
+			return nil, err
+		}
 	}
-	t, list, err := c.keys(cmd, slices.Collect(found.runs()), want)
+	t, list, err := c.keys(cmd, slices.Collect(found.runs()), keysOf(order))
 	if err != nil {
 		return nil, err
 	}
-	sortKeyed(t, order, list)
-	out := &sorted{found.snap, make([]int32, len(list))}
+	sortKeyed(t, order, list, out.score)
+	out.pos = make([]int32, len(list))
 	for i, m := range list {
 		out.pos[i] = m.pos
 	}
 	return out, nil
 }
 
-func sortKeyed(t *keyTable, order []criterion, list []keyed) {
+// keysOf returns what must be known of messages.
+func keysOf(order []criterion) (want keySet) {
+	for _, x := range order {
+		want |= 1 << x.key
+	}
+	return want &^ (1 << byRelevancy)
+}
+
+func sortKeyed(t *keyTable, order []criterion, list []keyed, score func(seq uint32) uint32) {
 	slices.SortFunc(list, func(a, b keyed) int {
 		for _, x := range order {
-			if n := t.compare(x.key, a.row, b.row); n != 0 {
+			var n int
+			if x.key == byRelevancy { // the most relevant first
+				n = cmp.Compare(score(uint32(b.pos)+1), score(uint32(a.pos)+1))
+			} else {
+				n = t.compare(x.key, a.row, b.row)
+			}
+			if n != 0 {
 				if x.reverse {
 					return -n
 				}
