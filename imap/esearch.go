@@ -25,6 +25,7 @@ func (c *conn) esearch(cmd *command) error {
 	if err := p.fuzzyEnd(r.relevancy); err != nil {
 		return err
 	}
+	c.asksModSeq(p, &r)
 	switch only := from.selectedOnly(); {
 	case from.selected && c.sel == nil:
 		return bad("No mailbox is selected")
