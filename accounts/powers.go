@@ -14,8 +14,9 @@ import (
 // (RFC 7628) and XOAUTH2.
 type TokenAuthenticator interface {
 	// AuthenticateToken checks a bearer token, which is a.Password: that it is
-	// genuine, not expired, and meant for this service. a.Login is whom the
-	// client wants to be; empty for whoever the token is of. ErrBadCredentials,
+	// genuine, not expired, and meant for this service. None at all is never
+	// right: it is the question which *TokenError there is (RFC 7628, 4.3).
+	// a.Login is whom the client wants to be; empty for whoever the token is of. ErrBadCredentials,
 	// perhaps as a *TokenError; ErrMayNotAct or ErrBadCredentials if the token
 	// is of another; ErrThrottled.
 	AuthenticateToken(ctx context.Context, a Attempt) (Login, error)

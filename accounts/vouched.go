@@ -23,10 +23,13 @@ type Vouched struct {
 
 // Token is TokenAuthenticator.AuthenticateToken.
 func (v Vouched) Token(ctx context.Context, a Attempt) (Login, error) {
-	if v.Tokens == nil || a.Password == "" {
+	if v.Tokens == nil {
 		return Login{}, ErrBadCredentials
 	}
 	address, scopes, err := v.Tokens(ctx, a)
+	if err == nil && a.Password == "" {
+		err = ErrBadCredentials
+	}
 	if err != nil {
 		return Login{}, err
 	}

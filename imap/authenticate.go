@@ -26,7 +26,7 @@ func (c *conn) authenticate(cmd *command) error {
 		return err
 	}
 	var who accounts.Login
-	x, err := c.srv.offer().Start(c.ctx, mech, c.attempt(), func(l accounts.Login) { who = l })
+	x, err := c.offer().Start(c.ctx, mech, c.attempt(), func(l accounts.Login) { who = l })
 	switch {
 	case errors.Is(err, sasl.ErrUnsupported):
 		return no(imap.ResponseCodeCannot, "Unsupported authentication mechanism")
@@ -56,6 +56,9 @@ func (c *conn) authenticate(cmd *command) error {
 		}
 		cmd.lit = literal{} // there are none here
 		if string(cmd.line) == "*" {
+			if err := sasl.Failed(x); err != nil { // as it was told
+				c.refused(err)
+			}
 			return bad("Authentication was cancelled")
 		}
 		response = cmd.base64(false)

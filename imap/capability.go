@@ -1,18 +1,28 @@
 package imap
 
 import (
+	"crypto/tls"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/accounts/sasl"
 )
 
 // offer is how one may log in here.
-func (s *Server) offer() sasl.Offer { return sasl.Offer{Auth: s.Auth, Insecure: s.InsecureAuth} }
+func (c *conn) offer() sasl.Offer {
+	o := sasl.Offer{Auth: c.srv.Auth, Insecure: c.srv.InsecureAuth}
+	if t, ok := c.net.(*tls.Conn); ok {
+		o.Channel = &sasl.Channel{State: t.ConnectionState(), Shown: c.low.Shown()}
+	}
+	return o
+}
 
 // mayLogin reports whether passwords may be sent now.
-func (c *conn) mayLogin() bool { return c.tls || c.srv.InsecureAuth }
+func (c *conn) mayLogin() bool {
+	return (c.tls || c.srv.InsecureAuth) && accounts.HasPasswords(c.srv.Auth)
+}
 
 // lateCapabilities are those after login that depend on nothing.
 var lateCapabilities = [...]string{
@@ -72,7 +82,7 @@ func (c *conn) capabilities() string {
 		if !c.mayLogin() {
 			caps = append(caps, "LOGINDISABLED")
 		}
-		for _, m := range c.srv.offer().Mechanisms(c.tls) {
+		for _, m := range c.offer().Mechanisms(c.tls) {
 			caps = append(caps, "AUTH="+m)
 		}
 		return strings.Join(caps, " ")

@@ -67,6 +67,7 @@ type session struct {
 type lower interface {
 	Wake()
 	QuickAck()
+	Shown() []byte
 }
 
 // waiting notes until when the client may take for what it sends next.

@@ -41,7 +41,8 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 // TestDialogs plays testdata/*.txt. Users are ann and bob with the password
 // secret. The clock stands, so that ann's INBOX has the UIDVALIDITY 1767323045, the
 // next mailbox one more, and so on. A file whose name begins with "tls" meets a
-// server that wants TLS for logging in; with "compress" one that offers COMPRESS.
+// server that wants TLS for logging in; with "compress" one that offers COMPRESS; with
+// "auth-" one that takes tokens and lets an administrator act as others: see grants.
 //
 //	= deflate                                      both sides compress from here on
 //	= deflate-partial                              the same, by a client that flushes partially
@@ -69,6 +70,9 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 	}
 	limit := mailkeel.Quota{}
 	s.Store.Limit = func(context.Context, store.AccountID) (mailkeel.Quota, error) { return limit, nil }
+	if strings.HasPrefix(file, "auth-") {
+		s.Auth = grants()
+	}
 	if !s.InsecureAuth {
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{certificate()}}
 	}
@@ -163,6 +167,31 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 			},
 		},
 	}
+}
+
+// grants are users and the administrator user@example.com, whose token is that of the
+// examples in RFC 7628.
+func grants() *static.Directory {
+	d := users()
+	d.Accounts = append(d.Accounts, static.Account{
+		Account: accounts.Account{ID: "u1", Address: "user@example.com", AdminOf: []string{"*"}}, Password: "secret",
+	})
+	d.Impersonation = true
+	d.Certificates = accounts.CertificateAddress
+	d.Tokens = func(_ context.Context, a accounts.Attempt) (string, []string, error) {
+		switch a.Password {
+		case "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==":
+			// He is an administrator, but his tokens are for himself.
+			if a.Login != "" && a.Login != "user@example.com" {
+				return "", nil, accounts.ErrMayNotAct
+			}
+			return "user@example.com", nil, nil
+		case "submission-only":
+			return "user@example.com", []string{"submission"}, nil
+		}
+		return "", nil, &accounts.TokenError{Scope: "example_scope", OpenIDConfiguration: "https://example.com/.well-known/openid-configuration"}
+	}
+	return d
 }
 
 // users are ann and bob, whose password is "secret".

@@ -29,6 +29,7 @@ func (s *script) Write(p []byte) (int, error) { return s.out.Write(p) }
 func (s *script) Close() error                { return nil }
 func (s *script) Wake()                       {}
 func (s *script) QuickAck()                   {}
+func (s *script) Shown() []byte               { return nil }
 
 // anyone lets everybody with the password "secret" in, without work.
 type anyone struct{}

@@ -35,10 +35,11 @@ import (
 type Server struct {
 	Hostname string // in the greeting
 	Store    *store.Store
-	// Auth checks passwords. If it is an accounts.SCRAMAuthenticator, SCRAM
-	// is offered too.
+	// Auth checks passwords, and tokens and certificates if it can: see
+	// package sasl for what is offered when.
 	Auth accounts.Authenticator
-	// TLS is for STARTTLS and ServeTLS; nil offers no STARTTLS.
+	// TLS is for STARTTLS and ServeTLS; nil offers no STARTTLS. For EXTERNAL it
+	// has ClientCAs and a ClientAuth of tls.VerifyClientCertIfGiven.
 	TLS *tls.Config
 	// InsecureAuth allows LOGIN and AUTHENTICATE without TLS.
 	InsecureAuth bool

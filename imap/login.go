@@ -7,6 +7,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/accounts/sasl"
 )
 
 // door is the name under which accounts know this protocol.
@@ -14,7 +15,10 @@ const door = "imap"
 
 // login is LOGIN (RFC 9051, 6.2.3).
 func (c *conn) login(cmd *command) error {
-	if !c.mayLogin() {
+	switch {
+	case !accounts.HasPasswords(c.srv.Auth):
+		return no(imap.ResponseCodeCannot, "There are no passwords here, use AUTHENTICATE")
+	case !c.mayLogin():
 		return no(imap.ResponseCodePrivacyRequired, "TLS is required")
 	}
 	cmd.sp()
@@ -50,6 +54,14 @@ func (c *conn) refused(err error) error {
 		c.failures++
 		c.log.Info("imap: login failed", "err", err)
 		return no(imap.ResponseCodeAuthenticationFailed, "Authentication failed")
+	case errors.Is(err, accounts.ErrMayNotAct):
+		c.failures++
+		c.log.Warn("imap: login refused", "err", err)
+		return no(imap.ResponseCodeAuthorizationFailed, "Not authorized to act as another")
+	case errors.Is(err, sasl.ErrDowngrade):
+		c.failures++
+		c.log.Warn("imap: login refused", "err", err)
+		return no(imap.ResponseCodeAuthenticationFailed, "Channel binding is offered, and somebody hides that")
 	}
 	c.log.Error("imap: authentication", "err", err)
 	return no(imap.ResponseCodeUnavailable, "Authentication is temporarily unavailable")
@@ -67,7 +79,7 @@ func (c *conn) enter(cmd *command, who accounts.Login) error {
 	c.account, c.access = who.Account, c.srv.Store.As(who.Account)
 	c.in.authed = true
 	c.base, c.log = c.log, c.log.With("account", who.Account)
-	c.log.Info("imap: logged in", "tls", c.tls)
+	c.log.Info("imap: logged in", "tls", c.tls, "by", who.By)
 	cmd.code, cmd.text = "CAPABILITY "+c.capabilities(), "Logged in"
 	return nil
 }

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"math"
 	"net"
@@ -20,6 +21,7 @@ import (
 type serverState struct {
 	once    sync.Once
 	guard   guard.Guard
+	tls     *tls.Config // Server.TLS, for guard.Conn.Shown
 	closing atomic.Bool
 	views   views
 	keys    keyCache
@@ -48,6 +50,7 @@ func (s *Server) init() {
 		st.conns = map[*conn]struct{}{}
 		st.logins = map[store.AccountID]int{}
 		st.views.wg, st.feeds.wg = &st.wg, &st.wg
+		st.tls = guard.Remembering(s.TLS)
 		st.guard = guard.Guard{
 			MaxConns: s.MaxConns,
 			MaxPerIP: or(s.MaxPerIP, 200),
@@ -75,7 +78,7 @@ func (s *Server) ServeTLS(ln net.Listener) error {
 		return errors.New("imap: ServeTLS without TLS")
 	}
 	s.init()
-	return s.state.guard.Serve(ln, s.TLS, s.handle)
+	return s.state.guard.Serve(ln, s.state.tls, s.handle)
 }
 
 // Shutdown stops listening and says BYE to every client: at once where nothing is

@@ -28,7 +28,7 @@ func (c *conn) startTLS(cmd *command) error {
 		return lost{err}
 	}
 	c.in.reset()
-	t := tls.Server(c.net, c.srv.TLS)
+	t := tls.Server(c.net, c.srv.state.tls)
 	c.waiting()
 	err := t.HandshakeContext(c.ctx)
 	c.working()

@@ -65,6 +65,9 @@ func (c *conn) auth(args []string) error {
 			return bad("Line is too long")
 		}
 		if string(line) == "*" {
+			if err := sasl.Failed(x); err != nil { // as it was told
+				c.refused(err)
+			}
 			return bad("Authentication was cancelled")
 		}
 		if response, err = unbase64(string(line)); err != nil {

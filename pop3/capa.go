@@ -1,10 +1,12 @@
 package pop3
 
 import (
+	"crypto/tls"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/accounts/sasl"
 )
 
@@ -53,8 +55,15 @@ func (c *conn) capa([]string) error {
 	return nil
 }
 
-func (c *conn) mayLogin() bool { return c.tls || c.srv.InsecureAuth }
+// mayLogin reports whether passwords may be sent now.
+func (c *conn) mayLogin() bool {
+	return (c.tls || c.srv.InsecureAuth) && accounts.HasPasswords(c.srv.Auth)
+}
 
 func (c *conn) offer() sasl.Offer {
-	return sasl.Offer{Auth: c.srv.Auth, Insecure: c.srv.InsecureAuth}
+	o := sasl.Offer{Auth: c.srv.Auth, Insecure: c.srv.InsecureAuth}
+	if t, ok := c.net.(*tls.Conn); ok {
+		o.Channel = &sasl.Channel{State: t.ConnectionState(), Shown: c.low.Shown()}
+	}
+	return o
 }

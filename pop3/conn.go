@@ -48,6 +48,7 @@ type lower interface {
 	Poison()
 	SetIdle(time.Duration)
 	SetLimit(time.Time)
+	Shown() []byte
 }
 
 func (c *conn) start() {

@@ -44,7 +44,8 @@ func tlsConfig() *tls.Config { return &tls.Config{Certificates: []tls.Certificat
 
 // TestDialogs plays testdata/*.txt. Users are ann and bob with the password secret,
 // and zoë with gehëim; and those of the RFCs, see rfcUsers. The clock stands, so that UIDVALIDITY is 1767323045. A file
-// whose name begins with "tls" meets a server that wants TLS for logging in.
+// whose name begins with "tls" meets a server that wants TLS for logging in; one with
+// "auth-" meets one that takes a token of ann, and where bob may act as her.
 //
 //	= put ann INBOX 120                 files a message of so many octets
 //	= text ann INBOX Subject: x\n\nHi   files a message, with CRLF for \n
@@ -65,6 +66,22 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 	}
 	if !s.InsecureAuth {
 		s.TLS = tlsConfig()
+	}
+	if strings.HasPrefix(file, "auth-") {
+		d := users()
+		d.Impersonation = true
+		for i := range d.Accounts {
+			if d.Accounts[i].ID == "b1" {
+				d.Accounts[i].AdminOf = []string{"example.org"}
+			}
+		}
+		d.Tokens = func(_ context.Context, a accounts.Attempt) (string, []string, error) {
+			if a.Password == "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==" { // RFC 7628, 4.1
+				return "ann@example.org", nil, nil
+			}
+			return "", nil, &accounts.TokenError{Scope: "example_scope"}
+		}
+		s.Auth = d
 	}
 	if strings.HasPrefix(file, "site") {
 		s.MaxPerAccount, s.LoginDelay, s.Expire, s.Name, s.Version = 1, 15*time.Minute, 30, "Post", "1.2"

@@ -31,6 +31,7 @@ func (s *script) OnFarewell(func())           {}
 func (s *script) Poison()                     {}
 func (s *script) SetIdle(time.Duration)       {}
 func (s *script) SetLimit(time.Time)          {}
+func (s *script) Shown() []byte               { return nil }
 
 // anyone lets everybody with the password "secret" in, without work.
 type anyone struct{}

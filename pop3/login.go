@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/accounts/sasl"
 )
 
 // door is the name under which accounts know this protocol.
@@ -13,12 +14,20 @@ const door = "pop3"
 
 var errNeedsTLS = no("", "TLS is required: use STLS first")
 
+// noPasswords is why passwords may not be sent now.
+func (c *conn) noPasswords() error {
+	if !accounts.HasPasswords(c.srv.Auth) {
+		return no("", "There are no passwords here: use AUTH")
+	}
+	return errNeedsTLS
+}
+
 // userName is USER (RFC 1939, 7). Nothing is said about whether there is such a
 // user.
 func (c *conn) userName(args []string) error {
 	c.user = ""
 	if !c.mayLogin() {
-		return errNeedsTLS
+		return c.noPasswords()
 	}
 	if args[0] == "" {
 		return bad("The name is missing")
@@ -31,7 +40,7 @@ func (c *conn) userName(args []string) error {
 // pass is PASS (RFC 1939, 7). Spaces are part of a password.
 func (c *conn) pass(args []string) error {
 	if !c.mayLogin() {
-		return errNeedsTLS
+		return c.noPasswords()
 	}
 	if c.user == "" {
 		return bad("USER comes first")
@@ -62,6 +71,14 @@ func (c *conn) refused(err error) error {
 		c.failures++
 		c.log.Info("pop3: login failed", "err", err)
 		return no("AUTH", "Authentication failed")
+	case errors.Is(err, accounts.ErrMayNotAct):
+		c.failures++
+		c.log.Warn("pop3: login refused", "err", err)
+		return no("AUTH", "Not authorized to act as another")
+	case errors.Is(err, sasl.ErrDowngrade):
+		c.failures++
+		c.log.Warn("pop3: login refused", "err", err)
+		return no("AUTH", "Channel binding is offered, and somebody hides that")
 	}
 	c.log.Error("pop3: authentication", "err", err)
 	return no("SYS/TEMP", "Authentication is temporarily unavailable")
@@ -87,7 +104,7 @@ func (c *conn) enter(who accounts.Login) error {
 	c.low.SetIdle(or(c.srv.IdleTimeout, 10*time.Minute))
 	c.low.SetLimit(time.Time{})
 	c.log = c.log.With("account", who.Account)
-	c.log.Info("pop3: logged in", "tls", c.tls, "messages", drop.left)
+	c.log.Info("pop3: logged in", "tls", c.tls, "by", who.By, "messages", drop.left)
 	c.tell("maildrop has ")
 	return nil
 }

@@ -2,6 +2,7 @@ package pop3
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -17,6 +18,7 @@ import (
 type serverState struct {
 	once  sync.Once
 	guard guard.Guard
+	tls   *tls.Config // Server.TLS, for guard.Conn.Shown
 
 	mu     sync.Mutex
 	logins map[store.AccountID]int
@@ -32,6 +34,7 @@ func (s *Server) init() {
 		st := &s.state
 		st.logins = map[store.AccountID]int{}
 		st.last = map[store.AccountID]time.Time{}
+		st.tls = guard.Remembering(s.TLS)
 		st.guard = guard.Guard{
 			MaxConns: s.MaxConns,
 			MaxPerIP: or(s.MaxPerIP, 100),
@@ -59,7 +62,7 @@ func (s *Server) ServeTLS(ln net.Listener) error {
 		return errors.New("pop3: ServeTLS without TLS")
 	}
 	s.init()
-	return s.state.guard.Serve(ln, s.TLS, s.handle)
+	return s.state.guard.Serve(ln, s.state.tls, s.handle)
 }
 
 // Shutdown stops listening and ends every session with an -ERR: at once where the

@@ -18,7 +18,7 @@ func (c *conn) stls([]string) error {
 		return lost{err}
 	}
 	c.user = ""
-	t := tls.Server(c.net, c.srv.TLS)
+	t := tls.Server(c.net, c.srv.state.tls)
 	if err := t.HandshakeContext(c.ctx); err != nil {
 		c.log.Debug("pop3: no TLS", "err", err)
 		return lost{err}

@@ -1,6 +1,8 @@
 package smtp
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,7 +14,13 @@ import (
 	"github.com/mailkeel/mailkeel/accounts/sasl"
 )
 
-func (c *conn) offer() sasl.Offer { return sasl.Offer{Auth: c.s.Auth, Insecure: c.s.InsecureAuth} }
+func (c *conn) offer() sasl.Offer {
+	o := sasl.Offer{Auth: c.s.Auth, Insecure: c.s.InsecureAuth}
+	if c.tls != nil {
+		o.Channel = &sasl.Channel{State: *c.tls, Shown: c.g.Shown()}
+	}
+	return o
+}
 
 // AuthMechanisms are those of EHLO: none without TLS, unless that was asked for.
 func (s *session) AuthMechanisms() []string {
@@ -38,6 +46,7 @@ func (s *session) Auth(mech string) (gosasl.Server, error) {
 		return nil, toWire(sasl.Reply(err), "")
 	}
 	x.Server = srv
+	c.exchange = x
 	return x, nil
 }
 
@@ -57,6 +66,7 @@ func (x *exchange) Next(response []byte) ([]byte, bool, error) {
 		c.w.cont = true
 		return challenge, false, nil
 	}
+	c.exchange = nil
 	if err == nil && x.login == nil {
 		err = accounts.ErrBadCredentials
 	}
@@ -65,15 +75,40 @@ func (x *exchange) Next(response []byte) ([]byte, bool, error) {
 	}
 	if err == nil {
 		c.origin.Identity = x.login.Account
-		c.log().Info("smtp: logged in", "account", x.login.Account, "mechanism", x.mech)
+		c.log().Info("smtp: logged in", "account", x.login.Account, "mechanism", x.mech, "by", x.login.By)
 		return nil, true, nil
 	}
+	return nil, false, x.fail(err)
+}
+
+// fail counts a failure and returns what is said of it.
+func (x *exchange) fail(err error) *gosmtp.SMTPError {
+	c := x.c
 	c.log().Info("smtp: login failed", "mechanism", x.mech, "err", cause(err))
 	out := toWire(sasl.Reply(err), "")
 	if c.badAuths++; c.badAuths >= c.s.maxBadAuths() {
 		c.w.last(line(out), "421 4.7.0 "+c.s.Hostname+" too many failed logins")
 	}
-	return nil, false, out
+	return out
+}
+
+// canceled notes that the client ends the exchange, perhaps after it was told that it
+// has failed.
+func (c *conn) canceled() {
+	x := c.exchange
+	if c.exchange = nil; x == nil {
+		return
+	}
+	if err := sasl.Failed(x.Server); err != nil {
+		x.fail(err)
+	}
+}
+
+// strict reports whether b is base64 without anything that a decoder may pass over
+// (RFC 4648, 3.3 and 3.5): nothing is hidden in it. The engine's decoder is lax.
+func strict(b []byte) bool {
+	_, err := base64.StdEncoding.Strict().AppendDecode(nil, b)
+	return err == nil && !bytes.ContainsAny(b, "\r\n")
 }
 
 // cause is what hides behind the text for the client.

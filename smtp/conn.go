@@ -37,8 +37,9 @@ type conn struct {
 	verdict  filter.Verdict // of the connection stage
 
 	badRcpts, badAuths int
-	busy               bool     // in a transaction
-	session            *session // of the engine, after EHLO
+	busy               bool      // in a transaction
+	session            *session  // of the engine, after EHLO
+	exchange           *exchange // nil unless AUTH is going on
 }
 
 // handle serves a connection that the guard let in.

@@ -125,7 +125,7 @@ func (s *Server) tlsConfig(c *tls.Config) *tls.Config {
 	if c == nil {
 		return nil
 	}
-	c = c.Clone()
+	c = guard.Remembering(c)
 	c.SessionTicketsDisabled = true
 	if c.Time == nil && s.Clock != nil {
 		c.Time = s.Clock.Now

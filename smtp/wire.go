@@ -64,6 +64,8 @@ const (
 var (
 	// cancel is what a client says to end a SASL exchange (RFC 4954, 4).
 	cancel = []byte("*\r\n")
+	// nonsense is no base64 for the engine either.
+	nonsense = []byte("!\r\n")
 	// rset is what the engine is told after a message.
 	rset = []byte("RSET\r\n")
 )
@@ -145,8 +147,15 @@ func (w *wire) next() error {
 		w.cont = false
 		w.line = bytes.TrimRight(line, "\r\n")
 		if cont {
-			if w.give = line; !clean(w.line) {
+			switch w.give = line; {
+			case !clean(w.line):
 				w.give = cancel
+			case len(w.line) == 1 && w.line[0] == '*':
+				if w.c.canceled(); w.c.g.Poisoned() {
+					return io.EOF
+				}
+			case !strict(w.line):
+				w.give = nonsense
 			}
 			return nil
 		} else if !clean(w.line) {
@@ -194,6 +203,11 @@ func (w *wire) command(line []byte) ([]byte, error) {
 		}
 	case "BDAT":
 		return w.chunk()
+	case "AUTH":
+		if f := bytes.Fields(w.line); len(f) > 3 || len(f) == 3 && string(f[2]) != "=" && !strict(f[2]) {
+			w.broken("501 5.5.2 invalid base64")
+			return nil, nil
+		}
 	}
 	return line, nil
 }

@@ -2,9 +2,17 @@
 // mechanisms that an accounts.Authenticator can check and leads one exchange.
 //
 // PLAIN (RFC 4616) and LOGIN send the password, SCRAM-SHA-256 (RFC 5802, RFC 7677)
-// proves it. Nothing is offered on a connection without TLS unless that was asked
-// for. A door decodes base64, strictly, deals with "*", and keeps the exchange to
-// one goroutine.
+// proves it, and SCRAM-SHA-256-PLUS proves too that nobody sits between client and
+// door (channel binding: RFC 5929, RFC 9266). OAUTHBEARER (RFC 7628) and XOAUTH2
+// bring a token; EXTERNAL (RFC 4422) refers to the certificate of the client. Each
+// is offered where the Authenticator can check it, and nothing on a connection
+// without TLS unless that was asked for.
+//
+// Who logs in may ask to act as someone else, with an authorization identity. That
+// is for an accounts.Impersonator to grant, after the login, and refused else.
+//
+// A door decodes base64, strictly, deals with "*", and keeps the exchange to one
+// goroutine.
 package sasl
 
 import (
@@ -26,10 +34,16 @@ const (
 	Plain       = "PLAIN"
 	Login       = "LOGIN"
 	SCRAMSHA256 = "SCRAM-SHA-256"
+
+	SCRAMSHA256Plus = "SCRAM-SHA-256-PLUS"
+	OAuthBearer     = "OAUTHBEARER"
+	XOAuth2         = "XOAUTH2"
+	External        = "EXTERNAL"
 )
 
-// MaxResponse is the most bytes that a client may send at a time, without base64.
-const MaxResponse = 4096
+// MaxResponse is the most bytes that a client may send at a time, without base64:
+// tokens are long.
+const MaxResponse = 6144
 
 var (
 	// ErrUnsupported means that a mechanism is not offered here.
@@ -37,8 +51,11 @@ var (
 	// ErrNeedsTLS means that it will be, once the connection is encrypted.
 	ErrNeedsTLS = errors.New("sasl: encryption needed")
 	// ErrMalformed means that a response is not of the form that the mechanism
-	// has, or asks to act as someone else.
+	// has.
 	ErrMalformed = errors.New("sasl: malformed response")
+	// ErrDowngrade means that the client could have used channel binding, and
+	// was made to believe that the door could not (RFC 5802, 6).
+	ErrDowngrade = errors.New("sasl: client does not see that channel binding is offered")
 )
 
 // A Server leads one exchange; it is that of package go-sasl. Next is called with
@@ -47,8 +64,9 @@ var (
 // logged in.
 //
 // An error ends the exchange. errors.Is tells accounts.ErrBadCredentials,
-// accounts.ErrThrottled and ErrMalformed from others, which mean that it could
-// not be checked; its text can be shown to the client.
+// accounts.ErrMayNotAct, accounts.ErrThrottled, ErrMalformed and ErrDowngrade from
+// others, which mean that it could not be checked; its text can be shown to the
+// client. A client that ends the exchange itself may have failed before: see Failed.
 type Server = gosasl.Server
 
 // An Offer says which mechanisms a door has. Auth is required.
@@ -56,17 +74,31 @@ type Offer struct {
 	Auth accounts.Authenticator
 	// Insecure offers mechanisms on connections without TLS, too.
 	Insecure bool
+	// Channel is the TLS of the connection. Without it there is no channel
+	// binding, and no EXTERNAL.
+	Channel *Channel
 }
 
 // Mechanisms returns the names of what is offered, best first, and nothing where
 // tls is false, unless Insecure is set.
-func (o Offer) Mechanisms(tls bool) []string {
+func (o Offer) Mechanisms(tls bool) (names []string) {
 	if o.Auth == nil || !tls && !o.Insecure {
 		return nil
 	}
-	names := []string{Plain, Login}
+	if _, ok := accounts.CertificatesOf(o.Auth); ok && o.Channel.verified() != nil {
+		names = append(names, External)
+	}
 	if _, ok := accounts.SCRAMOf(o.Auth); ok {
-		names = slices.Insert(names, 0, SCRAMSHA256)
+		if o.Channel.bindable() {
+			names = append(names, SCRAMSHA256Plus)
+		}
+		names = append(names, SCRAMSHA256)
+	}
+	if _, ok := accounts.TokensOf(o.Auth); ok {
+		names = append(names, OAuthBearer, XOAuth2)
+	}
+	if accounts.HasPasswords(o.Auth) {
+		names = append(names, Plain, Login)
 	}
 	return names
 }
@@ -83,27 +115,47 @@ func (o Offer) Start(ctx context.Context, mech string, a accounts.Attempt, done 
 		}
 		return nil, ErrUnsupported
 	}
-	x := &exchange{ctx: ctx, auth: o.Auth, a: a, done: done}
+	x := &exchange{ctx: ctx, auth: o.Auth, a: a, channel: o.Channel, done: done}
+	var s gosasl.Server
 	switch mech {
 	case Plain:
-		return &guard{inner: newPlain(x)}, nil
+		s = newPlain(x)
 	case Login:
-		return &guard{inner: &login{exchange: x}}, nil
+		s = &login{exchange: x}
+	case OAuthBearer:
+		s = &bearer{exchange: x, parse: parseOAuthBearer, report: reportOAuthBearer}
+	case XOAuth2:
+		s = &bearer{exchange: x, parse: parseXOAuth2, report: reportXOAuth2}
+	case External:
+		s = &external{exchange: x}
 	default:
-		s, err := newSCRAM(x)
-		return &guard{inner: s}, err
+		s = &scramServer{exchange: x, plus: mech == SCRAMSHA256Plus}
 	}
+	return &guard{inner: s}, nil
+}
+
+// Failed returns the error with which a login has failed of which the client was told
+// in a challenge (RFC 7628, 3.2.3), or nil. A client that then sends "*" has failed
+// all the same.
+func Failed(s Server) error {
+	if g, ok := s.(*guard); ok {
+		if b, ok := g.inner.(*bearer); ok && b.failed != nil {
+			return show(b.failed)
+		}
+	}
+	return nil
 }
 
 // exchange is what the mechanisms share.
 type exchange struct {
-	ctx  context.Context
-	auth accounts.Authenticator
-	a    accounts.Attempt
-	done func(accounts.Login)
+	ctx     context.Context
+	auth    accounts.Authenticator
+	a       accounts.Attempt
+	channel *Channel
+	done    func(accounts.Login)
 }
 
-// check looks at a password. A client may act for nobody but itself.
+// check looks at a password.
 func (x *exchange) check(authzid, login, password string) error {
 	if err := x.identify(authzid, login); err != nil {
 		return err
@@ -114,6 +166,9 @@ func (x *exchange) check(authzid, login, password string) error {
 	x.a.Password = password
 	l, err := x.auth.Authenticate(x.ctx, x.a)
 	if err == nil {
+		l, err = x.act(l, authzid)
+	}
+	if err == nil {
 		x.done(l)
 	}
 	return err
@@ -121,24 +176,28 @@ func (x *exchange) check(authzid, login, password string) error {
 
 // identify sets the login.
 func (x *exchange) identify(authzid, login string) error {
-	if login == "" || len(login) > 512 || !utf8.ValidString(login) || strings.ContainsFunc(login, unicode.IsControl) {
-		return ErrMalformed
-	}
-	if authzid != "" && !same(authzid, login) {
+	if !name(login) || authzid != "" && !name(authzid) {
 		return ErrMalformed
 	}
 	x.a.Login = login
 	return nil
 }
 
-// same reports whether two logins are one.
-func same(a, b string) bool {
-	ca, err := accounts.Canonical(a)
-	if err != nil {
-		return a == b
+// name reports whether s can be a login.
+func name(s string) bool {
+	return s != "" && len(s) <= 512 && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// act makes a Login one with which by acts as authzid, if there is such a one.
+func (x *exchange) act(by accounts.Login, authzid string) (accounts.Login, error) {
+	if authzid == "" || accounts.SameLogin(authzid, x.a.Login) {
+		return by, nil
 	}
-	cb, err := accounts.Canonical(b)
-	return err == nil && ca == cb
+	i, ok := accounts.ImpersonatorOf(x.auth)
+	if !ok {
+		return accounts.Login{}, accounts.ErrMayNotAct
+	}
+	return i.Impersonate(x.ctx, by, authzid)
 }
 
 // guard bounds what goes into a mechanism and makes what comes out fit to show.
@@ -178,6 +237,10 @@ func show(err error) error {
 	switch {
 	case errors.Is(err, accounts.ErrBadCredentials):
 		return &failure{"authentication failed", err}
+	case errors.Is(err, accounts.ErrMayNotAct):
+		return &failure{"not authorized to act as another", err}
+	case errors.Is(err, ErrDowngrade):
+		return &failure{"channel binding is offered, and somebody hides that", err}
 	case errors.Is(err, accounts.ErrThrottled):
 		return &failure{"too many failed logins, try again later", err}
 	case errors.Is(err, ErrMalformed):
@@ -195,7 +258,7 @@ func Reply(err error) *mailkeel.Error {
 		e.Code, e.Enhanced, e.Message = 504, [3]int{5, 5, 4}, "unsupported authentication mechanism"
 	case errors.Is(err, ErrNeedsTLS):
 		e.Code, e.Enhanced, e.Message = 538, [3]int{5, 7, 11}, "encryption required for authentication"
-	case errors.Is(err, accounts.ErrBadCredentials):
+	case errors.Is(err, accounts.ErrBadCredentials), errors.Is(err, accounts.ErrMayNotAct), errors.Is(err, ErrDowngrade):
 		e.Code, e.Enhanced = 535, [3]int{5, 7, 8}
 	case errors.Is(err, ErrMalformed):
 		e.Code, e.Enhanced = 501, [3]int{5, 5, 2}

@@ -23,11 +23,14 @@ func directory() *static.Directory {
 }
 
 // scramClient is the client of xdg-go as one of go-sasl.
-type scramClient struct{ conv *scram.ClientConversation }
+type scramClient struct {
+	conv *scram.ClientConversation
+	mech string
+}
 
 func (c scramClient) Start() (string, []byte, error) {
 	ir, err := c.conv.Step("")
-	return sasl.SCRAMSHA256, []byte(ir), err
+	return c.mech, []byte(ir), err
 }
 
 func (c scramClient) Next(challenge []byte) ([]byte, error) {
@@ -40,7 +43,7 @@ func newSCRAM(t *testing.T, authzid, login, password string) gosasl.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return scramClient{c.NewConversation()}
+	return scramClient{c.NewConversation(), sasl.SCRAMSHA256}
 }
 
 // talk leads an exchange to its end, with an initial response or without.
@@ -110,7 +113,8 @@ func TestClientsLogIn(t *testing.T) {
 		{"", "ann", "caf\u00e9 horse", accounts.ErrBadCredentials},
 		{"", "bob@example.org", "staple staple", accounts.ErrBadCredentials},
 		{"", "zoe@example.org", "wrong", accounts.ErrBadCredentials},
-		{"bob@example.org", "ann@example.org", "caf\u00e9 horse", sasl.ErrMalformed},
+		{"bob@example.org", "ann@example.org", "caf\u00e9 horse", accounts.ErrMayNotAct},
+		{"bob@example.org", "ann@example.org", "wrong", accounts.ErrBadCredentials},
 	} {
 		for mech, c := range clients(tt.authzid, tt.login, tt.pass) {
 			for _, ir := range []bool{true, false} {
@@ -216,7 +220,7 @@ func (yes) SCRAMDone(context.Context, accounts.Attempt, bool) (accounts.Login, e
 var malformed = map[string][]string{
 	sasl.Plain:       {"", "ann@example.org", "a\x00b", "\x00\x00pw", "\x00ann@example.org\x00p\x00w", "\x00ann\n@example.org\x00pw", "\x00\xff\x00pw", strings.Repeat("x", 5000)},
 	sasl.Login:       {"\x00", "ann\r\n", strings.Repeat("x", 5000), "\xff"},
-	sasl.SCRAMSHA256: {"", "n", "n,,", "x,,n=a,r=b", "p=tls-unique,,n=ann@example.org,r=b", "n,,n=a=b,r=c", "n,,m=1,n=a,r=b", "n,a=x=,n=a,r=b", "n,,n=,r=b", "n,,n=a\x00,r=b", "n,,n=ann@example.org,r=b\r\n", "n,a=bob@example.org,n=ann@example.org,r=b", strings.Repeat("n,", 3000)},
+	sasl.SCRAMSHA256: {"", "n", "n,,", "x,,n=a,r=b", "p=tls-unique,,n=ann@example.org,r=b", "n,,n=a=b,r=c", "n,,m=1,n=a,r=b", "n,a=x=,n=a,r=b", "n,,n=,r=b", "n,,n=a\x00,r=b", "n,,n=ann@example.org,r=b\r\n", "n,a=bob=example.org,n=ann@example.org,r=b", "y,a=\xff,n=ann@example.org,r=b", strings.Repeat("n,", 3000)},
 }
 
 func TestMalformedResponses(t *testing.T) {

@@ -10,11 +10,12 @@ import (
 	"github.com/mailkeel/mailkeel/accounts"
 )
 
-// scramServer is SCRAM-SHA-256. RFC 5802 puts the server's signature into the
-// outcome; SMTP and IMAP have no room there, so it is a challenge that the client
-// answers with nothing (RFC 4954, 4; RFC 9051, 6.2.2).
+// scramServer is SCRAM-SHA-256 and SCRAM-SHA-256-PLUS. RFC 5802 puts the server's
+// signature into the outcome; SMTP and IMAP have no room there, so it is a challenge
+// that the client answers with nothing (RFC 4954, 4; RFC 9051, 6.2.2).
 type scramServer struct {
 	*exchange
+	plus  bool
 	keys  accounts.SCRAMAuthenticator
 	conv  *scram.ServerConversation
 	state int // client-first, client-final, the empty answer
@@ -22,15 +23,34 @@ type scramServer struct {
 	why   error // of the look-up
 }
 
-func newSCRAM(x *exchange) (*scramServer, error) {
-	s := &scramServer{exchange: x}
-	s.keys, _ = accounts.SCRAMOf(x.auth)
+// begin chooses the channel binding that the client names in its first message
+// (RFC 5802, 6). The conversation itself refuses a client that believes that there
+// is none, if there is one.
+func (s *scramServer) begin(first string) error {
+	var ok bool
+	if s.keys, ok = accounts.SCRAMOf(s.auth); !ok { // not any more
+		return accounts.ErrBadCredentials
+	}
 	server, err := scram.SHA256.NewServer(s.lookUp)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.conv = server.NewConversation()
-	return s, nil
+	flag, _, _ := strings.Cut(first, ",")
+	kind, bound := strings.CutPrefix(flag, "p=")
+	if bound != s.plus {
+		return ErrMalformed
+	}
+	binding := s.channel.any()
+	if bound {
+		if binding = s.channel.binding(scram.ChannelBindingType(kind)); !binding.IsSupported() {
+			return ErrMalformed
+		}
+	}
+	if flag == "y" && binding.IsSupported() {
+		return ErrDowngrade
+	}
+	s.conv = server.NewConversationWithChannelBinding(binding)
+	return nil
 }
 
 // lookUp is called by conv once it knows the login.
@@ -60,6 +80,11 @@ func (s *scramServer) Next(response []byte) (challenge []byte, done bool, err er
 	if strings.ContainsFunc(text, unicode.IsControl) { // encoding/base64 would pass over line breaks
 		return nil, false, ErrMalformed
 	}
+	if s.state == 1 {
+		if err := s.begin(text); err != nil {
+			return nil, false, err
+		}
+	}
 	text, err = s.conv.Step(text)
 	if s.state == 1 {
 		switch {
@@ -67,7 +92,7 @@ func (s *scramServer) Next(response []byte) (challenge []byte, done bool, err er
 			return nil, false, s.why
 		case err != nil:
 			return nil, false, errors.Join(ErrMalformed, err)
-		case s.conv.AuthzID() != "" && !same(s.conv.AuthzID(), s.conv.Username()):
+		case s.conv.AuthzID() != "" && !name(s.conv.AuthzID()):
 			return nil, false, ErrMalformed
 		}
 		return []byte(text), false, nil
@@ -78,6 +103,9 @@ func (s *scramServer) Next(response []byte) (challenge []byte, done bool, err er
 	}
 	if !ok { // an Authenticator must not make yes of no
 		return nil, false, accounts.ErrBadCredentials
+	}
+	if s.who, err = s.act(s.who, s.conv.AuthzID()); err != nil {
+		return nil, false, err
 	}
 	return []byte(text), false, nil
 }

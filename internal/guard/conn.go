@@ -22,6 +22,7 @@ type Conn struct {
 	remote  net.Addr
 	addr    netip.AddrPort
 	tls     *tls.Conn
+	shown   []byte // see Remembering
 	ctx     context.Context
 	cancel  context.CancelFunc
 	counted netip.Prefix
