@@ -88,7 +88,10 @@ func (c *conn) capabilities() string {
 		return strings.Join(caps, " ")
 	}
 	caps := append(slices.Clone(lateCapabilities[:]), "APPENDLIMIT="+strconv.FormatInt(c.srv.maxAppend(), 10))
-	if c.srv.Compress && !c.compressed {
+	switch {
+	case c.compressed:
+		caps = slices.DeleteFunc(caps, func(s string) bool { return s == "UNAUTHENTICATE" })
+	case c.srv.Compress:
 		caps = append(caps, "COMPRESS=DEFLATE")
 	}
 	return strings.Join(caps, " ")

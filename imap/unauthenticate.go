@@ -1,5 +1,7 @@
 package imap
 
+import "github.com/emersion/go-imap/v2"
+
 // unauthenticate is UNAUTHENTICATE (RFC 8437): the connection, its TLS and the
 // certificate of the client stay, and everything else is as after the greeting. So
 // that a proxy can use a connection for one user after the other, and nothing of
@@ -7,6 +9,10 @@ package imap
 func (c *conn) unauthenticate(cmd *command) error {
 	if err := cmd.end(); err != nil {
 		return err
+	}
+	if c.compressed {
+		// What one user said would help to guess what the next one says.
+		return no(imap.ResponseCodeCannot, "Not while COMPRESS is active")
 	}
 	c.leave()
 	c.log.Info("imap: logged out by UNAUTHENTICATE")
