@@ -42,7 +42,9 @@ var lateCapabilities = [...]string{
 	"IDLE",
 	"INPROGRESS",
 	"LIST-EXTENDED",
+	"LIST-METADATA",
 	"LIST-STATUS",
+	"METADATA",
 	"MOVE",
 	"MULTIAPPEND",
 	"MULTISEARCH",
@@ -52,6 +54,9 @@ var lateCapabilities = [...]string{
 	"PARTIAL",
 	"PREVIEW",
 	"QRESYNC",
+	"QUOTA",
+	"QUOTA=RES-MESSAGE",
+	"QUOTA=RES-STORAGE",
 	"REPLACE",
 	"SAVEDATE",
 	"SEARCH=FUZZY",
@@ -71,6 +76,12 @@ var lateCapabilities = [...]string{
 	"WITHIN",
 }
 
+// sharing and administering are those of servers that have a Roster, and Quotas.
+var (
+	sharing       = [...]string{"ACL", "RIGHTS=kxte", "LIST-MYRIGHTS"}
+	administering = [...]string{"QUOTASET"}
+)
+
 // capabilities lists what works in the state of the connection. Before login that
 // is only what is of use there, with the small form of LITERAL+ (RFC 7888, 5).
 func (c *conn) capabilities() string {
@@ -87,13 +98,20 @@ func (c *conn) capabilities() string {
 		}
 		return strings.Join(caps, " ")
 	}
-	caps := append(slices.Clone(lateCapabilities[:]), "APPENDLIMIT="+strconv.FormatInt(c.srv.maxAppend(), 10))
+	caps := slices.Clone(lateCapabilities[:])
+	if c.srv.Roster != nil {
+		caps = append(caps, sharing[:]...)
+	}
+	if c.srv.Quotas != nil {
+		caps = append(caps, administering[:]...)
+	}
 	switch {
 	case c.compressed:
 		caps = slices.DeleteFunc(caps, func(s string) bool { return s == "UNAUTHENTICATE" })
 	case c.srv.Compress:
 		caps = append(caps, "COMPRESS=DEFLATE")
 	}
+	caps = append(caps, "APPENDLIMIT="+strconv.FormatInt(c.srv.maxAppend(), 10))
 	return strings.Join(caps, " ")
 }
 

@@ -105,6 +105,26 @@ func lookup(cmd *command) (func(*conn, *command) error, when) {
 		return (*conn).statusOf, later
 	case "ESEARCH":
 		return (*conn).esearch, later
+	case "GETACL":
+		return (*conn).getACL, later
+	case "SETACL":
+		return (*conn).setACL, later
+	case "DELETEACL":
+		return (*conn).deleteACL, later
+	case "LISTRIGHTS":
+		return (*conn).listRights, later
+	case "MYRIGHTS":
+		return (*conn).myRights, later
+	case "GETQUOTA":
+		return (*conn).getQuota, later
+	case "GETQUOTAROOT":
+		return (*conn).getQuotaRoot, later
+	case "SETQUOTA":
+		return (*conn).setQuota, later
+	case "GETMETADATA":
+		return (*conn).getMetadata, later
+	case "SETMETADATA":
+		return (*conn).setMetadata, later
 	case "APPEND":
 		return (*conn).append, later
 	case "IDLE":

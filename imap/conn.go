@@ -13,6 +13,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/internal/tamper"
 	"github.com/mailkeel/mailkeel/store"
 )
@@ -52,9 +53,10 @@ type session struct {
 	user    string // the name of LOGIN; not known of other ways to log in
 	account store.AccountID
 	access  *store.Access // nil before login
-	sel     *selection    // nil unless a mailbox is selected
-	rev2    bool          // ENABLE IMAP4rev2
-	utf8    bool          // ENABLE UTF8=ACCEPT
+	who     accounts.Login
+	sel     *selection // nil unless a mailbox is selected
+	rev2    bool       // ENABLE IMAP4rev2
+	utf8    bool       // ENABLE UTF8=ACCEPT
 
 	condstore bool    // the client knows of MODSEQs (RFC 7162, 3.1)
 	qresync   bool    // ENABLE QRESYNC

@@ -36,6 +36,13 @@ func (c *conn) create(cmd *command) error {
 		return no("USEATTR", "No such special use, or more than one")
 	}
 	name = strings.TrimSuffix(name, delimiter) // it only says that others will follow
+	at, err := c.place(name)
+	if err != nil {
+		return err
+	}
+	if at.foreign {
+		return c.createForeign(cmd, at, role)
+	}
 	mb, err := c.access.Create(c.ctx, name, role)
 	switch {
 	case errors.Is(err, store.ErrExists) && role != "":
@@ -49,5 +56,25 @@ func (c *conn) create(cmd *command) error {
 		return err
 	}
 	cmd.code = "MAILBOXID (" + mailboxID(mb.ID) + ")" // RFC 8474, 4.1
+	return nil
+}
+
+// createForeign makes a mailbox of another account. Its answer does not tell whether
+// there is such an account, nor what it has.
+func (c *conn) createForeign(cmd *command, at place, role string) error {
+	if role != "" {
+		return no("USEATTR", "Special uses are of one's own mailboxes")
+	}
+	if _, err := store.CleanName(at.name); err != nil {
+		return no(imap.ResponseCodeCannot, "That cannot be the name of a mailbox")
+	}
+	if at.owner == "" {
+		return store.ErrDenied
+	}
+	mb, err := c.access.CreateOf(c.ctx, at.owner, at.name)
+	if err != nil {
+		return err
+	}
+	cmd.code = "MAILBOXID (" + mailboxID(mb.ID) + ")"
 	return nil
 }

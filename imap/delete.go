@@ -14,7 +14,7 @@ func (c *conn) delete(cmd *command) error {
 	if err != nil {
 		return err
 	}
-	if folder.Name == inbox {
+	if folder.Name == inbox { // of others, the store refuses it to who may know
 		return no(imap.ResponseCodeCannot, "INBOX cannot be deleted")
 	}
 	if err := c.access.Delete(c.ctx, folder.ID); err != nil {

@@ -38,8 +38,8 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 })
 
-// TestDialogs plays testdata/*.txt. Users are ann and bob with the password
-// secret. The clock stands, so that ann's INBOX has the UIDVALIDITY 1767323045, the
+// TestDialogs plays testdata/*.txt. Users are ann, bob and cat with the password
+// secret, and desk, which is no person; see users. The clock stands, so that ann's INBOX has the UIDVALIDITY 1767323045, the
 // next mailbox one more, and so on. A file whose name begins with "tls" meets a
 // server that wants TLS for logging in; with "compress" one that offers COMPRESS; with
 // "auth-" one that takes tokens and lets an administrator act as others: see grants.
@@ -67,9 +67,14 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 		Clock:        clock,
 		MaxAppend:    100_000,
 		Compress:     strings.HasPrefix(file, "compress"),
+		Comment:      "A test",
+		Admin:        "mailto:help@example.org",
 	}
-	limit := mailkeel.Quota{}
-	s.Store.Limit = func(context.Context, store.AccountID) (mailkeel.Quota, error) { return limit, nil }
+	known, limits := users(), &quotas{of: map[store.AccountID]mailkeel.Quota{}}
+	s.Store.Limit = limits.limit
+	if !strings.HasPrefix(file, "alone") {
+		s.Roster, s.Quotas = known, limits
+	}
 	if strings.HasPrefix(file, "auth-") {
 		s.Auth = grants()
 	}
@@ -78,7 +83,7 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 	}
 	addr := start(t, s)
 	id := func(name string) store.AccountID { return store.AccountID(name[:1] + "1") }
-	for _, who := range []string{"ann", "bob"} {
+	for _, who := range []string{"ann", "bob", "desk"} {
 		if _, err := s.Store.As(id(who)).Folder(t.Context(), inbox); err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +162,7 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 				return s.Store.As(id(f[0])).Subscribe(t.Context(), box.ID, f[2] == "on")
 			},
 			"quota": func(args string) (err error) {
-				limit.Bytes, err = strconv.ParseInt(args, 10, 64)
+				limits.all.Bytes, err = strconv.ParseInt(args, 10, 64)
 				return err
 			},
 			"advance": func(args string) error {
@@ -194,11 +199,38 @@ func grants() *static.Directory {
 	return d
 }
 
-// users are ann and bob, whose password is "secret".
+// quotas are limits that can be set.
+type quotas struct {
+	mu  sync.Mutex
+	all mailkeel.Quota // of those that have none of their own
+	of  map[store.AccountID]mailkeel.Quota
+}
+
+func (q *quotas) limit(_ context.Context, id store.AccountID) (mailkeel.Quota, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l, ok := q.of[id]; ok {
+		return l, nil
+	}
+	return q.all, nil
+}
+
+func (q *quotas) SetQuota(_ context.Context, id store.AccountID, l mailkeel.Quota) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.of[id] = l
+	return nil
+}
+
+// users are ann, bob and cat, who looks after their domain, with the password
+// "secret"; and desk, which is no person.
 func users() *static.Directory {
 	d := &static.Directory{}
-	for _, name := range []string{"ann", "bob"} {
-		a := accounts.Account{ID: store.AccountID(name[:1] + "1"), Address: name + "@example.org"}
+	for _, name := range []string{"ann", "bob", "cat", "desk"} {
+		a := accounts.Account{ID: store.AccountID(name[:1] + "1"), Address: name + "@example.org", Shared: name == "desk"}
+		if name == "cat" {
+			a.AdminOf = []string{"example.org"}
+		}
 		d.Accounts = append(d.Accounts, static.Account{Account: a, Password: "secret"})
 	}
 	return d

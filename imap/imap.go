@@ -43,6 +43,21 @@ type Server struct {
 	TLS *tls.Config
 	// InsecureAuth allows LOGIN and AUTHENTICATE without TLS.
 	InsecureAuth bool
+	// Roster, if set, lets people share mailboxes (RFC 4314): it has the
+	// addresses by which they know each other. Nil means that each account sees
+	// its own mailboxes alone.
+	Roster accounts.Roster
+	// OtherUsers and SharedFolders are what the names of mailboxes of others
+	// begin with, those of people and those of accounts that are no person
+	// (accounts.Account.Shared): "Other Users/bob@example.org/Work". Empty means
+	// "Other Users" and "Shared Folders".
+	OtherUsers, SharedFolders string
+	// Quotas, if set, lets administrators change those of accounts of their
+	// domains (RFC 9208, SETQUOTA).
+	Quotas accounts.QuotaSetter
+	// Comment and Admin are what the server says of itself (RFC 5464, 6.2.1):
+	// a text for people, and the URI of who runs it, mailto:help@example.org.
+	Comment, Admin string
 	// Name and Version are what ID answers (RFC 2971); empty means "mailkeel"
 	// and no version.
 	Name, Version string

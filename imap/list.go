@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -13,7 +14,8 @@ import (
 const maxPatterns = 100
 
 // list is LIST (RFC 9051, 6.3.9), with selection and return options (RFC 5258),
-// STATUS (RFC 5819) and special uses (RFC 6154).
+// STATUS (RFC 5819), special uses (RFC 6154), MYRIGHTS (RFC 8440) and METADATA (RFC
+// 9590).
 func (c *conn) list(cmd *command) error {
 	var o listOptions
 	cmd.sp()
@@ -57,7 +59,7 @@ func (c *conn) list(cmd *command) error {
 			l.patterns = append(l.patterns, newPattern(ref+p))
 		}
 	}
-	folders, err := c.access.Folders(c.ctx)
+	folders, err := c.folders()
 	if err != nil {
 		return err
 	}
@@ -67,18 +69,32 @@ func (c *conn) list(cmd *command) error {
 			return err
 		}
 	}
-	for _, n := range l.nodes(folders, names) {
-		if n.listed {
-			c.writeList(&l, n)
+	nodes := slices.DeleteFunc(l.nodes(folders, names), func(n *node) bool { return !n.listed })
+	if o.metadata != nil {
+		var ids []store.MailboxID
+		for _, n := range nodes {
+			if n.box != nil {
+				ids = append(ids, n.box.ID)
+			}
+		}
+		if l.metadata, err = c.access.MetadataOf(c.ctx, ids...); err != nil {
+			return err
+		}
+	}
+	for _, n := range nodes {
+		if err := c.writeList(&l, n); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// listOptions are those of imap.ListOptions, with a STATUS of our own.
+// listOptions are those of RFC 5258, and more that can be returned.
 type listOptions struct {
 	imap.ListOptions
 	ReturnStatus *statusOptions
+	myRights     bool           // RFC 8440
+	metadata     *metadataQuery // RFC 9590
 }
 
 // reference reads the first argument of LIST, which may be empty.
@@ -124,6 +140,12 @@ func (p *parser) listReturn(o *listOptions) {
 		case "STATUS":
 			p.sp()
 			o.ReturnStatus = p.statusItems()
+		case "MYRIGHTS":
+			o.myRights = true
+		case "METADATA":
+			p.sp()
+			o.metadata = &metadataQuery{max: -1}
+			p.entries(o.metadata)
 		default:
 			p.fail("unknown return option")
 		}
@@ -134,7 +156,7 @@ func (p *parser) listReturn(o *listOptions) {
 // mailbox has them.
 type node struct {
 	name       string
-	box        *store.Mailbox // nil if there is none
+	box        *store.Folder // nil if there is none
 	subscribed bool
 	children   bool // mailboxes are below it
 	chosen     bool // the selection options want it
@@ -147,6 +169,7 @@ type node struct {
 type lister struct {
 	o        listOptions
 	patterns []*pattern
+	metadata map[store.MailboxID][]store.Metadata
 	extended bool
 }
 
@@ -166,7 +189,7 @@ func (l *lister) nodes(folders []store.Folder, subscribed []string) []*node {
 		return n
 	}
 	for i := range folders {
-		mb := &folders[i].Mailbox
+		mb := &folders[i]
 		n := get(mb.Name)
 		n.box, n.subscribed = mb, mb.Subscribed
 	}
@@ -228,8 +251,9 @@ func (l *lister) nodes(folders []store.Folder, subscribed []string) []*node {
 	return out
 }
 
-// writeList writes a LIST response, and STATUS if that was asked for.
-func (c *conn) writeList(l *lister, n *node) {
+// writeList writes a LIST response, and those with what else was asked for: STATUS
+// of what may be read alone (RFC 5819, 2).
+func (c *conn) writeList(l *lister, n *node) error {
 	var attrs []string
 	if n.box == nil {
 		if l.extended || c.rev2 {
@@ -268,7 +292,21 @@ func (c *conn) writeList(l *lister, n *node) {
 		c.w.raw(` ("CHILDINFO" (` + strings.Join(why, " ") + `))`)
 	}
 	c.w.crlf()
-	if l.o.ReturnStatus != nil && n.box != nil {
-		c.writeStatus(*n.box, l.o.ReturnStatus)
+	if n.box == nil {
+		return nil
 	}
+	if l.o.myRights {
+		c.writeMyRights(*n.box)
+	}
+	if es, ok := l.metadata[n.box.ID]; ok {
+		c.writeMetadata(*n.box, l.o.metadata, es)
+	}
+	if l.o.ReturnStatus != nil && n.box.Rights.Has("r") {
+		switch err := c.writeStatus(n.box.Mailbox, l.o.ReturnStatus); {
+		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrDenied): // since it was listed
+		default:
+			return err
+		}
+	}
+	return nil
 }

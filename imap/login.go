@@ -76,7 +76,7 @@ func (c *conn) enter(cmd *command, who accounts.Login) error {
 	if !c.srv.state.login(who.Account, or(c.srv.MaxPerAccount, 100)) {
 		return no(imap.ResponseCodeLimit, "Too many connections of this account")
 	}
-	c.account, c.access = who.Account, c.srv.Store.As(who.Account)
+	c.who, c.account, c.access = who, who.Account, c.srv.Store.As(who.Account)
 	c.in.authed = true
 	c.base, c.log = c.log, c.log.With("account", who.Account)
 	c.log.Info("imap: logged in", "tls", c.tls, "by", who.By)

@@ -15,7 +15,7 @@ func (c *conn) lsub(cmd *command) error {
 	if err := cmd.end(); err != nil {
 		return err
 	}
-	folders, err := c.access.Folders(c.ctx)
+	folders, err := c.folders()
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,3 @@ func useRole(attr string) string {
 func parentName(name string) string {
 	return name[:max(0, strings.LastIndex(name, delimiter))]
 }
-
-// folder finds a mailbox by the name that clients use. Every command asks here.
-func (c *conn) folder(name string) (store.Folder, error) { return c.access.Folder(c.ctx, name) }

@@ -23,8 +23,9 @@ type pattern struct {
 	steps  int // words looked at, for tests
 }
 
-// maxPattern is how many plain bytes a pattern may have: no name has more.
-const maxPattern = 1000
+// maxPattern is how many plain bytes a pattern may have: no name has more, not
+// those of others, which begin with a prefix and an address.
+const maxPattern = 2500
 
 func newPattern(s string) *pattern {
 	n := 0

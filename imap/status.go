@@ -15,12 +15,11 @@ func (c *conn) statusOf(cmd *command) error {
 	if err := cmd.end(); err != nil {
 		return err
 	}
-	folder, err := c.folder(name)
+	folder, err := c.folderFor(name, "r")
 	if err != nil {
 		return err
 	}
-	c.writeStatus(folder.Mailbox, want)
-	return nil
+	return c.writeStatus(folder.Mailbox, want)
 }
 
 // statusOptions are the items of STATUS.
@@ -56,6 +55,8 @@ func (p *parser) statusItems() *statusOptions {
 			o.MailboxID = true
 		case "APPENDLIMIT":
 			o.AppendLimit = true
+		case "DELETED-STORAGE":
+			o.DeletedStorage = true
 		default:
 			p.fail("unknown status item")
 		}
@@ -66,8 +67,15 @@ func (p *parser) statusItems() *statusOptions {
 	return o
 }
 
-// writeStatus writes a STATUS response.
-func (c *conn) writeStatus(mb store.Mailbox, want *statusOptions) {
+// writeStatus writes a STATUS response about a mailbox that the account may read.
+func (c *conn) writeStatus(mb store.Mailbox, want *statusOptions) error {
+	var deleted int64
+	if want.DeletedStorage {
+		var err error
+		if deleted, err = c.access.MarkedBytes(c.ctx, mb.ID); err != nil {
+			return err
+		}
+	}
 	if want.HighestModSeq {
 		c.enableCondstore()
 	}
@@ -94,6 +102,8 @@ func (c *conn) writeStatus(mb store.Mailbox, want *statusOptions) {
 	if want.MailboxID {
 		c.w.raw(sep + "MAILBOXID (" + mailboxID(mb.ID) + ")")
 	}
+	item(want.DeletedStorage, "DELETED-STORAGE ", uint64(deleted))
 	c.w.byte(')')
 	c.w.crlf()
+	return nil
 }

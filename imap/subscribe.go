@@ -15,8 +15,10 @@ import (
 // ID is the name.
 const kindSubscription = "imap-subscription"
 
-// maxSubscriptions is how many names are noted.
-const maxSubscriptions = 10_000
+const (
+	maxSubscriptions = 10_000 // that are noted
+	maxNoted         = 255    // bytes of a name that can be; longer ones go with their mailbox
+)
 
 // subscribe is SUBSCRIBE and UNSUBSCRIBE (RFC 9051, 6.3.7 and 6.3.8).
 func (c *conn) subscribe(cmd *command) error {
@@ -43,7 +45,7 @@ func (c *conn) subscribe(cmd *command) error {
 	switch {
 	case !exists && !noted:
 		return no(imap.ResponseCodeNonExistent, "No such mailbox")
-	case noted == on:
+	case noted == on, len(name) > maxNoted:
 		return nil
 	case on:
 		if all, err := c.subscriptions(""); err != nil || len(all) >= maxSubscriptions {
@@ -56,6 +58,9 @@ func (c *conn) subscribe(cmd *command) error {
 // subscriptions returns the names that clients subscribed; one, or all if name is
 // empty.
 func (c *conn) subscriptions(name string) (names []string, err error) {
+	if len(name) > maxNoted {
+		return nil, nil
+	}
 	objects, err := c.access.Objects(c.ctx, store.ObjectQuery{Kind: kindSubscription, ID: name})
 	for _, o := range objects {
 		names = append(names, o.ID)
@@ -76,7 +81,10 @@ func (c *conn) renameSubscriptions(from, to string) error {
 		if err != nil || !ok || rest != "" && !strings.HasPrefix(rest, delimiter) {
 			continue
 		}
-		err = errors.Join(c.noteSubscription(name, false), c.noteSubscription(to+rest, true))
+		err = c.noteSubscription(name, false)
+		if err == nil && len(to+rest) <= maxNoted {
+			err = c.noteSubscription(to+rest, true)
+		}
 	}
 	return err
 }

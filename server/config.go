@@ -37,7 +37,9 @@ type Config struct {
 
 	// Who is who. Manager, if set, names the deleted accounts, whose mail is
 	// then removed, and the others, whose old tombstones are forgotten.
-	// Auth is asked behind an accounts.Limiter.
+	// Auth is asked behind an accounts.Limiter. A Directory that is an
+	// accounts.Roster lets people share mailboxes, and one that is an
+	// accounts.QuotaSetter lets administrators set quotas, both over IMAP.
 	Directory accounts.Directory
 	Auth      accounts.Authenticator
 	Manager   accounts.Manager

@@ -97,6 +97,8 @@ func New(c Config) (*Server, error) {
 	msa.Next = lifted{trusted: c.Trusted, free: users(nil), held: users(c.KV)}
 	msa.Submission, msa.Auth, msa.InsecureAuth, msa.Proxies, msa.Reverse = true, c.Auth, c.InsecureAuth, c.Proxies, c.Reverse
 	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Logger: c.Logger}
+	reader.Roster, _ = c.Directory.(accounts.Roster) // with it, people can share mailboxes
+	reader.Quotas, _ = c.Directory.(accounts.QuotaSetter)
 	fetcher := &pop3.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Clock: c.Clock, Logger: c.Logger}
 
 	return &Server{
