@@ -28,6 +28,7 @@ type conn struct {
 	w      writer
 	ctx    context.Context
 	log    *slog.Logger
+	rec    tamper.Recorder
 	base   *slog.Logger // log as it was before the login
 	remote netip.Addr
 	tls    bool
@@ -340,6 +341,6 @@ func (c *conn) status(tag string, e *imap.Error) {
 // upgrade puts TLS between the network and what follows.
 func (c *conn) upgrade(t *tls.Conn) {
 	c.net, c.tls = t, true
-	c.w.W = c.net
+	c.w.W = c.rec.Writer(c.net)
 	c.in.reset()
 }

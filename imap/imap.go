@@ -102,7 +102,7 @@ type Server struct {
 	StallTimeout time.Duration
 
 	// Tamper is for package mailtest; nil means that nobody does.
-	Tamper tamper.Hook
+	Tamper *tamper.Tamper
 
 	Clock  mailkeel.Clock // measures time-outs; nil means real time
 	Logger *slog.Logger   // nil means discard

@@ -47,6 +47,7 @@ func (s source) Read(p []byte) (int, error) {
 		}
 		c.waiting()
 		n, err := c.net.Read(p)
+		c.rec.Note(false, p[:n])
 		c.working()
 		switch {
 		case err == nil:

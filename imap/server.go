@@ -115,7 +115,8 @@ func (s *Server) handle(g *guard.Conn) {
 	if t := g.TLS(); t != nil {
 		c.net, c.tls = t, true
 	}
-	c.w.W = c.net
+	c.rec = s.Tamper.Recorder("imap", g.LocalAddr().String())
+	c.w.W = c.rec.Writer(c.net)
 	c.in = newInput(c, &c.w)
 	s.state.add(c, s)
 	defer s.state.remove(c)

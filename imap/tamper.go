@@ -16,7 +16,7 @@ func (c *conn) tampered(cmd *command) bool {
 	if cmd.parser != nil {
 		m.Arg = strings.TrimSpace(string(cmd.line))
 	}
-	act := c.srv.Tamper(c.ctx, m)
+	act := c.srv.Tamper.Ask(c.ctx, m)
 	if act == nil {
 		return false
 	}

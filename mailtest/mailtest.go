@@ -35,6 +35,7 @@ import (
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/internal/tamper"
 	"github.com/mailkeel/mailkeel/queue/memqueue"
 	"github.com/mailkeel/mailkeel/server"
 	"github.com/mailkeel/mailkeel/store"
@@ -52,13 +53,14 @@ type Server struct {
 	// Server is the server itself, for what has no method here.
 	*server.Server
 
-	tb     testing.TB
-	opts   Options
-	users  *directory
-	ca     *authority
-	faults *faults
-	world  *World          // nil if it is alone
-	ctx    context.Context // ends with the test
+	tb       testing.TB
+	opts     Options
+	users    *directory
+	ca       *authority
+	faults   *faults
+	sessions sessions
+	world    *World          // nil if it is alone
+	ctx      context.Context // ends with the test
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when something below changes
@@ -122,17 +124,18 @@ func start(tb testing.TB, o Options, w *World) *Server {
 		cancel()
 		tb.Fatal(err)
 	}
-	s.MX.Tamper = s.faults.hook(server.SMTP)
-	s.LMTP.Tamper = s.faults.hook(server.LMTP)
-	s.MSA.Tamper = s.faults.hook(server.Submission, server.Submissions)
-	s.IMAP.Tamper = s.faults.hook(server.IMAP, server.IMAPS)
-	s.POP3.Tamper = s.faults.hook(server.POP3, server.POP3S)
+	bend := func(doors ...string) *tamper.Tamper {
+		return &tamper.Tamper{Hook: s.faults.hook(doors...), Record: s.sessions.record(s.doorsAt)}
+	}
+	s.MX.Tamper, s.LMTP.Tamper, s.MSA.Tamper = bend(server.SMTP), bend(server.LMTP), bend(server.Submission, server.Submissions)
+	s.IMAP.Tamper, s.POP3.Tamper = bend(server.IMAP, server.IMAPS), bend(server.POP3, server.POP3S)
 	for _, f := range o.Faults {
 		s.Fail(f)
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	tb.Cleanup(func() {
+		s.saveFailure()
 		cancel()
 		if err := <-done; err != nil {
 			tb.Errorf("mailtest: the server ended with %v", err)

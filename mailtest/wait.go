@@ -111,6 +111,9 @@ func (s *Server) fail(err error, what string, q Match) []*Message {
 	if b.Len() == 0 {
 		b.WriteString(" nothing")
 	}
+	if d := s.dialogs(); d != "" {
+		b.WriteString("\nthe last sessions:" + d)
+	}
 	s.tb.Fatalf("mailtest: %v: %s; what arrived:%s", err, what, b.String())
 	return nil
 }

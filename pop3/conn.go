@@ -25,6 +25,7 @@ type conn struct {
 	w      writer
 	ctx    context.Context
 	log    *slog.Logger
+	rec    tamper.Recorder
 	remote netip.Addr
 	tls    bool
 	utf8   bool
@@ -52,7 +53,7 @@ type lower interface {
 }
 
 func (c *conn) start() {
-	c.w.W = c.net
+	c.w.W = c.rec.Writer(c.net)
 	c.in = newInput(c)
 	c.onFarewell()
 }

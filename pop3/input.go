@@ -45,6 +45,7 @@ func (s source) Read(p []byte) (int, error) {
 	}
 	c.low.Busy(false)
 	n, err := c.net.Read(p)
+	c.rec.Note(false, p[:n])
 	c.low.Busy(true)
 	if err != nil {
 		return n, lost{err}

@@ -109,7 +109,7 @@ type Server struct {
 	// Clock is for LoginDelay; nil means real time. Time-outs of connections are
 	// in real time.
 	// Tamper is for package mailtest; nil means that nobody does.
-	Tamper tamper.Hook
+	Tamper *tamper.Tamper
 
 	Clock  mailkeel.Clock
 	Logger *slog.Logger // nil means discard

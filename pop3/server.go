@@ -88,6 +88,7 @@ func (s *Server) handle(g *guard.Conn) {
 	}
 	g.SetIdle(or(s.LoginTimeout, 3*time.Minute))
 	g.SetLimit(time.Now().Add(or(s.LoginTimeout, 3*time.Minute)))
+	c.rec = s.Tamper.Recorder("pop3", g.LocalAddr().String())
 	c.start()
 	c.serve()
 	if c.net != net.Conn(g) {

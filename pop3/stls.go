@@ -24,7 +24,7 @@ func (c *conn) stls([]string) error {
 		return lost{err}
 	}
 	c.net, c.tls = t, true
-	c.w.W = t
+	c.w.W = c.rec.Writer(t)
 	c.in.reset(c)
 	c.onFarewell()
 	return nil

@@ -12,7 +12,7 @@ func (c *conn) tampered(point, arg string) bool {
 	if point == "PASS" {
 		m.Arg = ""
 	}
-	act := c.srv.Tamper(c.ctx, m)
+	act := c.srv.Tamper.Ask(c.ctx, m)
 	if act == nil {
 		return false
 	}

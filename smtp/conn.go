@@ -47,7 +47,7 @@ func (s *Server) handle(g *guard.Conn) {
 	c := &conn{s: s, g: g, trusted: in(g.Addr().Addr(), s.Trusted)}
 	c.origin = mailkeel.Origin{Addr: g.Addr(), Time: s.now()}
 	c.logger = c.newLog()
-	c.w = &wire{c: c, top: g}
+	c.w = &wire{c: c, top: g, rec: s.Tamper.Recorder(s.door(), g.LocalAddr().String())}
 	if t := g.TLS(); t != nil {
 		c.w.top = t
 		c.setTLS(t)

@@ -24,7 +24,7 @@ func (w *wire) tampered(point string, each int, size int64) bool {
 			m.To = append(m.To, r.Addr)
 		}
 	}
-	act := s.Tamper(w.c.g.Context(), m)
+	act := s.Tamper.Ask(w.c.g.Context(), m)
 	if act == nil {
 		return false
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mailkeel/mailkeel/internal/tamper"
 )
 
 // wire is the connection that the engine sees. It lies above TLS, so that it sees
@@ -46,6 +48,7 @@ type wire struct {
 	junk     int   // lines since something useful was done
 	wasted   int64 // bytes of chunks that nobody wanted, likewise
 	errors   int
+	rec      tamper.Recorder
 }
 
 const (
@@ -93,7 +96,9 @@ func (w *wire) setConn(c net.Conn) {
 // say sends a reply of ours.
 func (w *wire) say(line string) {
 	if top := w.conn(); top != nil {
-		io.WriteString(top, line+"\r\n")
+		line += "\r\n"
+		w.rec.Note(true, []byte(line))
+		io.WriteString(top, line)
 	}
 }
 
@@ -326,6 +331,7 @@ func (w *wire) fill() error {
 	top := w.conn()
 	for range 100 {
 		n, err := top.Read(w.buf[w.w:])
+		w.rec.Note(false, w.buf[w.w:w.w+n])
 		w.w += n
 		if n > 0 {
 			return nil
@@ -384,7 +390,9 @@ func (w *wire) Write(p []byte) (int, error) {
 			return len(p), nil // STARTTLS is not greeted again
 		}
 	}
-	if _, err := top.Write(w.mend(p)); err != nil {
+	mended := w.mend(p)
+	w.rec.Note(true, mended)
+	if _, err := top.Write(mended); err != nil {
 		return 0, err
 	}
 	return len(p), nil

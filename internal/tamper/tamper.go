@@ -3,7 +3,63 @@
 // Hook where they have one, and cost nothing where they have none.
 package tamper
 
-import "context"
+import (
+	"context"
+	"io"
+)
+
+// A Tamper is what a door asks. Its zero value, and nil, change nothing.
+type Tamper struct {
+	Hook Hook
+	// Record, if set, returns what hears all that is said on a connection, above
+	// TLS.
+	Record func(door, local string) Recorder
+}
+
+// A Recorder hears what was read from the client, or written by the server. It does
+// not keep p. It is called from several goroutines, not at once for one direction.
+type Recorder func(server bool, p []byte)
+
+// Recorder returns that of a connection; nil if nobody listens.
+func (t *Tamper) Recorder(door, local string) Recorder {
+	if t == nil || t.Record == nil {
+		return nil
+	}
+	return t.Record(door, local)
+}
+
+// Ask is Hook at a moment, if there is one.
+func (t *Tamper) Ask(ctx context.Context, m Moment) *Act {
+	if t == nil || t.Hook == nil {
+		return nil
+	}
+	return t.Hook(ctx, m)
+}
+
+// Note tells a Recorder, if there is one.
+func (r Recorder) Note(server bool, p []byte) {
+	if r != nil && len(p) > 0 {
+		r(server, p)
+	}
+}
+
+// Writer is w, and tells r of what is written.
+func (r Recorder) Writer(w io.Writer) io.Writer {
+	if r == nil {
+		return w
+	}
+	return &writer{w, r}
+}
+
+type writer struct {
+	io.Writer
+	r Recorder
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	w.r.Note(true, p)
+	return w.Writer.Write(p)
+}
 
 // Points of a dialog that are not commands.
 const (
