@@ -20,6 +20,7 @@ import (
 
 // options are what the flags and the configuration file say.
 type options struct {
+	imports               string // a directory with mail
 	dir, config, hostname string
 	domains, accounts     []string
 
@@ -55,6 +56,7 @@ func (o *options) flags() *flag.FlagSet {
 	fs.StringVar(&o.hostname, "hostname", "", "what the server calls itself; the machine's `name` if that has a dot, else mail.DOMAIN")
 	fs.Var(words{&o.domains}, "domain", "receive mail for this `domain`; repeatable; made if missing (without any: example.test)")
 	fs.Var(words{&o.accounts}, "account", "an account, as `user@domain:password`; repeatable; made if missing (without any: a demo account)")
+	fs.StringVar(&o.imports, "import", "", "file the mail below this `directory` first: .eml, mbox, Maildir, or what a test saved; accounts are made if missing")
 	fs.StringVar(&o.smtp, "smtp", "127.0.0.1:2525", "`address` for mail from other servers")
 	fs.StringVar(&o.submission, "submission", "127.0.0.1:2587", "`address` for mail from users, with STARTTLS")
 	fs.StringVar(&o.submissions, "submissions", "127.0.0.1:2465", "`address` for mail from users, with TLS from the start")

@@ -27,6 +27,13 @@ func serve(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	if err != nil {
 		return errors.Join(err, home.Close())
 	}
+	if o.imports != "" {
+		done, err := importMail(ctx, home, s.Store, o.imports, o.owner())
+		if err != nil {
+			return errors.Join(err, s.Shutdown(ctx))
+		}
+		done.tell(stdout, o.imports)
+	}
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	select {
