@@ -33,6 +33,8 @@ var lateCapabilities = [...]string{
 	"CATENATE",
 	"CHILDREN",
 	"CONDSTORE",
+	"CONTEXT=SEARCH",
+	"CONTEXT=SORT",
 	"CREATE-SPECIAL-USE",
 	"ENABLE",
 	"ESEARCH",

@@ -142,6 +142,8 @@ func lookup(cmd *command) (func(*conn, *command) error, when) {
 		return (*conn).expunge, selected
 	case "SEARCH":
 		return (*conn).search, selected
+	case "CANCELUPDATE":
+		return (*conn).cancelUpdate, selected
 	case "SORT":
 		return (*conn).sort, selected
 	case "THREAD":

@@ -36,6 +36,9 @@ func (c *conn) esearch(cmd *command) error {
 	if !r.given {
 		r.all = true
 	}
+	if r.update {
+		c.noUpdate(cmd.tag, "Only SEARCH and SORT have contexts")
+	}
 	ids, err := c.resolveSources(from)
 	if err != nil {
 		return err

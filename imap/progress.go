@@ -15,9 +15,14 @@ type progress struct {
 	told time.Time
 }
 
-// progress begins a command that has goal steps to go, all told.
+// progress begins a command that has goal steps to go, all told. Without a command it
+// is what must be done before any.
 func (c *conn) progress(cmd *command, goal int) *progress {
-	return &progress{c, cmd.tag, goal, c.srv.now()}
+	p := &progress{c: c, goal: goal, told: c.srv.now()}
+	if cmd != nil {
+		p.tag = cmd.tag
+	}
+	return p
 }
 
 // at says that done steps are done, fewer than the goal and never less than before.
@@ -30,7 +35,7 @@ func (p *progress) at(done int) error {
 	p.told = now
 	w := &p.c.w
 	w.raw("* OK [INPROGRESS (")
-	w.string(p.tag)
+	w.nstring(p.tag)
 	w.sp()
 	w.num(uint64(done))
 	w.sp()

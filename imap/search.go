@@ -16,6 +16,9 @@ func (c *conn) search(cmd *command) error {
 	p.searchCharset()
 	k := p.searchKeys()
 	err := p.fuzzyEnd(r.relevancy)
+	if err == nil {
+		err = c.wantsUpdates(cmd, &r)
+	}
 	var found *result
 	if err == nil {
 		cmd.numbers = p.numbers
@@ -32,6 +35,9 @@ func (c *conn) search(cmd *command) error {
 		c.sel.saved = saved(&r, c.sel.snap, found)
 	}
 	c.answer(cmd, &r, found)
+	if r.update {
+		c.keepUp(cmd, k, nil, found)
+	}
 	return nil
 }
 

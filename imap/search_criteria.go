@@ -31,6 +31,7 @@ type returns struct {
 	partial              *partialRange // RFC 9394
 	modSeq               bool          // a key asked for MODSEQ, so it is told (RFC 7162)
 	relevancy            bool          // RFC 6203
+	update               bool          // RFC 5267
 	// score is the relevancy of a message that was found, by sequence number.
 	score func(seq uint32) uint32
 }

@@ -21,6 +21,11 @@ func (p *searchParser) returns() (r returns) {
 			r.count = true
 		case "SAVE":
 			r.save = true
+		case "UPDATE":
+			r.update = true
+			n--
+		case "CONTEXT": // a hint that more will be asked; keys are kept anyway
+			n--
 		case "RELEVANCY":
 			r.relevancy = true
 		case "PARTIAL":

@@ -19,10 +19,15 @@ func (c *conn) find(cmd *command, k *criteria) (*result, error) {
 
 // findLike is find for what FUZZY keys find with that likeness.
 func (c *conn) findLike(cmd *command, k *criteria, l likeness) (*result, error) {
+	return c.findIn(cmd, k, c.sel.snap.everything(), l)
+}
+
+// findIn is findLike among some messages.
+func (c *conn) findIn(cmd *command, k *criteria, spans []span, l likeness) (*result, error) {
 	q := c.compile(k.at(l))
 	snap := c.sel.snap
 	found := newResult(snap)
-	open := c.decide(q, nil, snap.everything(), found)
+	open := c.decide(q, nil, spans, found)
 	var h *hints
 	if spanLen(open) >= worthAsking {
 		if h = c.consult(q, open); h != nil {

@@ -20,9 +20,10 @@ type selection struct {
 	expunged bool         // it was told of expunged messages since then
 	rights   store.Rights
 	readOnly bool
-	saved    imap.UIDSet // the result of the last SEARCH RETURN (SAVE)
-	keywords int         // how many of snap.keywords the client was told
-	watched  bool        // the session is woken when the mailbox changes
+	live     []*liveResult // which the client wants to hear about
+	saved    imap.UIDSet   // the result of the last SEARCH RETURN (SAVE)
+	keywords int           // how many of snap.keywords the client was told
+	watched  bool          // the session is woken when the mailbox changes
 }
 
 // resolve finds the messages of a set. Numbers that no message has are an error;
@@ -118,6 +119,7 @@ func (c *conn) follow(expunge bool) error {
 // tell writes the difference between what the client was told and is.
 func (c *conn) tell(is *snapshot, expunge bool) {
 	was := c.sel.snap
+	defer c.liveChanged()
 	if was == is {
 		return
 	}
@@ -138,6 +140,7 @@ func (c *conn) tell(is *snapshot, expunge bool) {
 	if n := c.note; len(changed) > 0 && n != nil && n.selected != selectedNever && !n.flags {
 		changed, synced = nil, c.sel.synced // the client does not want to know now
 	}
+	c.liveGone(was, gone)
 	c.tellGone(was, gone)
 	c.sel.snap, c.sel.synced = next, synced
 	c.tellKeywords()

@@ -28,6 +28,9 @@ func (c *conn) sort(cmd *command) error {
 	k := p.sortKeys()
 	scored := r.relevancy || slices.ContainsFunc(order, func(x criterion) bool { return x.key == byRelevancy })
 	err := p.fuzzyEnd(scored)
+	if err == nil {
+		err = c.wantsUpdates(cmd, &r)
+	}
 	var found *sorted
 	if err == nil {
 		c.asksModSeq(p, &r)
@@ -43,6 +46,9 @@ func (c *conn) sort(cmd *command) error {
 		r.score = found.score
 	}
 	c.answer(cmd, &r, found)
+	if r.update {
+		c.keepUp(cmd, k, order, found)
+	}
 	return nil
 }
 
