@@ -16,6 +16,7 @@ import (
 // A filled mailbox lies in SQLite; statements and rows are counted.
 type filled struct {
 	*peer
+	store            *store.Store
 	statements, rows atomic.Int64
 }
 
@@ -55,6 +56,7 @@ func fill(t testing.TB, n int) *filled {
 			t.Fatal(err)
 		}
 	}
+	f.store = st
 	f.peer = dial(t, start(t, &Server{InsecureAuth: true, Auth: anyone{}, Store: st}))
 	f.ok("LOGIN ann secret")
 	return f

@@ -46,7 +46,7 @@ func (v *view) refresh(ctx context.Context) (*snapshot, error) {
 	var changes []change
 	var box store.Mailbox
 	words := newWordList(old.keywords)
-	q := store.Query{Since: store.Since{After: old.box.ModSeq, Tombstones: true}}
+	q := store.Query{Since: store.Since{After: old.box.ModSeq, Tombstones: true}, Brief: true}
 	err := v.access.Scan(ctx, v.id, q, func(mb store.Mailbox, ms iter.Seq2[store.Message, error]) error {
 		changes, box = changes[:0], mb
 		if mb.ModSeq == old.box.ModSeq {
@@ -92,7 +92,7 @@ func (v *view) load(ctx context.Context) (*snapshot, error) {
 		return nil, err
 	}
 	var next *snapshot
-	err = v.access.Scan(ctx, v.id, store.Query{}, func(mb store.Mailbox, ms iter.Seq2[store.Message, error]) error {
+	err = v.access.Scan(ctx, v.id, store.Query{Brief: true}, func(mb store.Mailbox, ms iter.Seq2[store.Message, error]) error {
 		next = &snapshot{box: mb}
 		words := newWordList(known)
 		rows := make([]row, 0, min(mb.Messages, chunkRows))

@@ -110,14 +110,21 @@ const messageColumns = `box, uid, id, thread, created, added, modseq, flags, wor
 // sets of flags, which it makes once.
 type messageReader struct {
 	account store.AccountID
+	box     store.MailboxID // for brief
 	flags   map[flagSet][]string
+
+	last      flagSet
+	lastFlags []string
 }
 
 // maxSets bounds the sets of flags that a reader remembers.
 const maxSets = 1000
 
-func (d *messageReader) read(r sqldb.Row) store.Message {
-	set := flagSet{r.Int(7), r.Text(8)}
+// flagsOf returns a set as a list. Neighbours are often alike.
+func (d *messageReader) flagsOf(set flagSet) []string {
+	if d.flags != nil && set == d.last {
+		return d.lastFlags
+	}
 	flags, ok := d.flags[set]
 	if !ok {
 		flags = unpackFlags(set)
@@ -126,6 +133,12 @@ func (d *messageReader) read(r sqldb.Row) store.Message {
 		}
 		d.flags[set] = flags
 	}
+	d.last, d.lastFlags = set, flags
+	return flags
+}
+
+func (d *messageReader) read(r sqldb.Row) store.Message {
+	flags := d.flagsOf(flagSet{r.Int(7), r.Text(8)})
 	m := store.Message{
 		Account: d.account, Mailbox: store.MailboxID(r.Int(0)), UID: store.UID(r.Int(1)),
 		ID: store.MessageID(r.Int(2)), Thread: store.ThreadID(r.Int(3)), Created: store.ModSeq(r.Int(4)),
@@ -137,6 +150,24 @@ func (d *messageReader) read(r sqldb.Row) store.Message {
 		m.KeepUntil = unpackTime(ms)
 	}
 	return m
+}
+
+const briefColumns = `uid, modseq, flags, words, dead`
+
+// brief reads what Query.Brief asks for.
+func (d *messageReader) brief(r sqldb.Row) store.Message {
+	return store.Message{
+		Account: d.account, Mailbox: d.box, UID: store.UID(r.Int(0)), ModSeq: store.ModSeq(r.Int(1)),
+		Flags: d.flagsOf(flagSet{r.Int(2), r.Text(3)}), Expunged: r.Int(4) != live,
+	}
+}
+
+// of returns the columns of a query and what reads them.
+func (d *messageReader) of(q *store.Query) (columns string, read func(sqldb.Row) store.Message) {
+	if q.Brief {
+		return briefColumns, d.brief
+	}
+	return messageColumns, d.read
 }
 
 const accountColumns = `num, modseq, horizon, uidvalidity, mailboxes, messages, bytes, deleted`

@@ -43,7 +43,8 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 		if last == 0 {
 			last = 1<<32 - 1
 		}
-		d := &messageReader{account: account}
+		d := &messageReader{account: account, box: id}
+		columns, read := d.of(&q)
 		var batch []store.Message
 		if err == nil && q.After > 0 {
 			// Usually little has changed, and the index knows what.
@@ -57,9 +58,9 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 			yield(store.Message{}, err)
 			return
 		}
-		query := `SELECT ` + messageColumns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? AND dead = 0 ORDER BY uid LIMIT ` + readAheadText
+		query := `SELECT ` + columns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? AND dead = 0 ORDER BY uid LIMIT ` + readAheadText
 		if q.Tombstones {
-			query = `SELECT ` + messageColumns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? ORDER BY uid LIMIT ` + readAheadText
+			query = `SELECT ` + columns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? ORDER BY uid LIMIT ` + readAheadText
 		}
 		for first := q.First; ; first = batch[len(batch)-1].UID + 1 {
 			// Again, because the caller may have written.
@@ -69,7 +70,7 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 			}
 			batch = batch[:0]
 			err := t.c.Query(query, func(r sqldb.Row) error {
-				batch = append(batch, d.read(r))
+				batch = append(batch, read(r))
 				return nil
 			}, int64(id), int64(first), int64(last), int64(q.After))
 			if err != nil {
@@ -87,12 +88,13 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 // UID; if there are more than readAhead, one more than that of them.
 func (t *tx) recent(d *messageReader, batch []store.Message, acct int64, id store.MailboxID, q store.Query, last store.UID) ([]store.Message, error) {
 	// The sign keeps the planner from walking through the whole mailbox.
-	query := `SELECT ` + messageColumns + ` FROM message WHERE acct = ? AND modseq > ? AND +box = ? AND uid >= ? AND uid <= ? AND dead = 0 ORDER BY modseq LIMIT ` + readAheadText + ` + 1`
+	columns, read := d.of(&q)
+	query := `SELECT ` + columns + ` FROM message WHERE acct = ? AND modseq > ? AND +box = ? AND uid >= ? AND uid <= ? AND dead = 0 ORDER BY modseq LIMIT ` + readAheadText + ` + 1`
 	if q.Tombstones {
-		query = `SELECT ` + messageColumns + ` FROM message WHERE acct = ? AND modseq > ? AND +box = ? AND uid >= ? AND uid <= ? ORDER BY modseq LIMIT ` + readAheadText + ` + 1`
+		query = `SELECT ` + columns + ` FROM message WHERE acct = ? AND modseq > ? AND +box = ? AND uid >= ? AND uid <= ? ORDER BY modseq LIMIT ` + readAheadText + ` + 1`
 	}
 	err := t.c.Query(query, func(r sqldb.Row) error {
-		batch = append(batch, d.read(r))
+		batch = append(batch, read(r))
 		return nil
 	}, acct, int64(q.After), int64(id), int64(q.First), int64(last))
 	slices.SortFunc(batch, func(a, b store.Message) int { return cmp.Compare(a.UID, b.UID) })

@@ -289,11 +289,26 @@ func testQueries(b *bench) {
 		var uids []store.UID
 		b.must(b.Backend.View(b.Context(), func(tx store.Tx) error {
 			uids = nil
+			var whole []string
 			for m, err := range tx.Messages(box, tt.q) {
 				if err != nil {
 					return err
 				}
 				uids = append(uids, m.UID)
+				whole = append(whole, fmt.Sprint(m.Account, m.Mailbox, m.UID, m.ModSeq, m.Flags, m.Expunged))
+			}
+			brief := tt.q
+			brief.Brief = true
+			i := 0
+			for m, err := range tx.Messages(box, brief) {
+				if err != nil {
+					return err
+				}
+				if got := fmt.Sprint(m.Account, m.Mailbox, m.UID, m.ModSeq, m.Flags, m.Expunged); i == len(whole) || got != whole[i] {
+					b.Errorf("%+v gives %s in brief, want %v", tt.q, got, whole)
+					break
+				}
+				i++
 			}
 			return nil
 		}))
