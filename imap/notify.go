@@ -32,7 +32,8 @@ var notifyNames = [...]string{
 }
 
 // notifySupported are those that happen here; there are no annotations.
-const notifySupported = messageNew | messageExpunge | flagChange | mailboxName | subscriptionChange
+const notifySupported = messageNew | messageExpunge | flagChange |
+	mailboxName | subscriptionChange | mailboxMetadataChange | serverMetadataChange
 
 // notifySelected says what is told of the selected mailbox without being asked.
 type notifySelected uint8
@@ -92,7 +93,7 @@ func (c *conn) notifyCommand(cmd *command) error {
 		return no(badEvent, "Some events do not happen here")
 	}
 	if len(n.groups) > 0 {
-		f, l, err := c.srv.state.feeds.get(c.ctx, c)
+		f, l, err := c.srv.state.feeds.get(c.ctx, c, n.events&(mailboxMetadataChange|serverMetadataChange) != 0)
 		if err != nil {
 			return err
 		}

@@ -15,18 +15,58 @@ import (
 // and those of others. It never changes, and the next one shares what is the same,
 // so that a session which is told late costs the difference only.
 type listing struct {
-	boxes []*store.Folder
+	boxes []*listed
+	own   *entryLog // of the account itself
+}
+
+// A listed is a mailbox of a listing.
+type listed struct {
+	store.Folder
+	entries *entryLog
+}
+
+// An entryLog is which entries of metadata changed last, the latest at the end. It
+// never changes. Nil is that none did since somebody wanted to know.
+type entryLog struct {
+	changes []store.MetadataChange
+}
+
+// maxEntryLog is how many changes are known of one mailbox.
+const maxEntryLog = 50
+
+func (e *entryLog) with(c store.MetadataChange) *entryLog {
+	if e == nil {
+		e = &entryLog{}
+	}
+	from := max(0, len(e.changes)+1-maxEntryLog)
+	return &entryLog{append(slices.Clone(e.changes[from:]), c)}
+}
+
+// since returns the names of what changed after old.
+func (e *entryLog) since(old *entryLog) (names []string) {
+	var after store.ModSeq
+	if old != nil {
+		after = old.changes[len(old.changes)-1].ModSeq
+	}
+	if e != nil && e != old {
+		for _, c := range e.changes {
+			if c.ModSeq > after && !slices.Contains(names, c.Name) {
+				names = append(names, c.Name)
+			}
+		}
+	}
+	return names
 }
 
 // find returns the mailbox with an ID, or nil.
-func (l *listing) find(id store.MailboxID) *store.Folder {
+func (l *listing) find(id store.MailboxID) *listed {
 	if i, ok := slices.BinarySearchFunc(l.boxes, id, byID); ok {
 		return l.boxes[i]
 	}
 	return nil
 }
 
-func byID(f *store.Folder, id store.MailboxID) int {
+func byID(f *listed, id store.MailboxID) int {
 	switch {
 	case f.ID < id:
 		return -1
@@ -37,15 +77,34 @@ func byID(f *store.Folder, id store.MailboxID) int {
 }
 
 // with returns the listing after changes of an account's own mailboxes, in which
-// tombstones are deleted, with what it shares now; l if all is the same. Unless
-// changed is all that there is, own mailboxes not in it stay.
-func (l *listing) with(account store.AccountID, changed, shared []store.Folder, all bool) *listing {
-	next := make([]*store.Folder, 0, len(l.boxes)+len(changed))
-	keep := func(f *store.Folder) {
-		if old := l.find(f.ID); old != nil && *old == *f {
-			f = old
+// tombstones are deleted, with what it shares now, and after changes of metadata; l
+// if all is the same. Unless changed is all that there is, own mailboxes not in it
+// stay.
+func (l *listing) with(account store.AccountID, changed, shared []store.Folder, all bool, meta []store.MetadataChange) *listing {
+	next := make([]*listed, 0, len(l.boxes)+len(changed))
+	own := l.own
+	logs := map[store.MailboxID]*entryLog{}
+	for _, c := range meta {
+		log, known := logs[c.Mailbox]
+		if old := l.find(c.Mailbox); !known && old != nil {
+			log = old.entries
 		}
-		next = append(next, f)
+		if c.Mailbox == 0 {
+			own = own.with(c)
+		} else {
+			logs[c.Mailbox] = log.with(c)
+		}
+	}
+	keep := func(f *store.Folder) {
+		old := l.find(f.ID)
+		is := &listed{*f, logs[f.ID]}
+		if old != nil && is.entries == nil {
+			is.entries = old.entries
+		}
+		if old != nil && *old == *is {
+			is = old
+		}
+		next = append(next, is)
 	}
 	if !all {
 		is := make(map[store.MailboxID]bool, len(changed))
@@ -54,7 +113,7 @@ func (l *listing) with(account store.AccountID, changed, shared []store.Folder, 
 		}
 		for _, f := range l.boxes {
 			if f.Account == account && !is[f.ID] {
-				next = append(next, f)
+				keep(&f.Folder)
 			}
 		}
 	}
@@ -65,16 +124,16 @@ func (l *listing) with(account store.AccountID, changed, shared []store.Folder, 
 			}
 		}
 	}
-	slices.SortFunc(next, func(a, b *store.Folder) int { return byID(a, b.ID) })
-	if slices.Equal(next, l.boxes) {
+	slices.SortFunc(next, func(a, b *listed) int { return byID(a, b.ID) })
+	if own == l.own && slices.Equal(next, l.boxes) {
 		return l
 	}
-	return &listing{next}
+	return &listing{next, own}
 }
 
 // diff calls fn for each mailbox that is not the same in both. Either may be nil,
 // but not both.
-func (l *listing) diff(is *listing, fn func(old, new *store.Folder)) {
+func (l *listing) diff(is *listing, fn func(old, new *listed)) {
 	a, b := l.boxes, is.boxes
 	for len(a) > 0 || len(b) > 0 {
 		switch {
@@ -101,7 +160,10 @@ type feed struct {
 	mu     sync.Mutex // held while reading
 	now    store.ModSeq
 	shared []store.Folder
+	meta   map[store.AccountID]store.ModSeq // up to where entries were read
 	cur    atomic.Pointer[listing]
+
+	metadata atomic.Bool // some session wants to know of entries
 
 	refs int // guarded by feeds.mu
 
@@ -131,10 +193,41 @@ func (f *feed) refresh(ctx context.Context) (*listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := old.with(f.access.Account(), changed, shared, all)
+	entries, err := f.entries(ctx, shared)
+	if err != nil {
+		return nil, err
+	}
+	next := old.with(f.access.Account(), changed, shared, all, entries)
 	f.now, f.shared = now, shared
 	f.cur.Store(next)
 	return next, nil
+}
+
+// entries reads which metadata changed, in the account and in those of what is shared
+// with it.
+func (f *feed) entries(ctx context.Context, shared []store.Folder) (out []store.MetadataChange, err error) {
+	if !f.metadata.Load() {
+		return nil, nil
+	}
+	next := map[store.AccountID]store.ModSeq{}
+	read := func(owner store.AccountID) error {
+		if _, done := next[owner]; done {
+			return nil
+		}
+		cs, now, err := f.access.MetadataSince(ctx, owner, f.meta[owner])
+		next[owner] = now
+		out = append(out, cs...)
+		return err
+	}
+	err = read(f.access.Account())
+	for i := 0; i < len(shared) && err == nil; i++ {
+		err = read(shared[i].Account)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.meta = next
+	return out, nil
 }
 
 func (f *feed) safeRefresh() (l *listing, err error) {
@@ -168,7 +261,7 @@ type feeds struct {
 
 // get returns the feed of a session's account, as it is now. Each get is followed by
 // a put.
-func (fs *feeds) get(ctx context.Context, c *conn) (*feed, *listing, error) {
+func (fs *feeds) get(ctx context.Context, c *conn, metadata bool) (*feed, *listing, error) {
 	fs.mu.Lock()
 	f := fs.open[c.account]
 	if f == nil {
@@ -188,6 +281,9 @@ func (fs *feeds) get(ctx context.Context, c *conn) (*feed, *listing, error) {
 			fs.put(f)
 		}
 	}()
+	if metadata {
+		f.metadata.Store(true)
+	}
 	l, err := f.refresh(ctx)
 	if err != nil {
 		return nil, nil, err

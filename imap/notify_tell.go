@@ -2,11 +2,10 @@ package imap
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
-
-	"github.com/mailkeel/mailkeel/store"
 )
 
 // maxNotices is how many mailboxes the client is told of at once; when more have
@@ -64,33 +63,60 @@ func (c *conn) tellListing() {
 		return
 	}
 	n.told = is
+	if n.events&serverMetadataChange != 0 {
+		c.tellEntries("", is.own.since(was.own))
+	}
 	count := 0
-	was.diff(is, func(_, _ *store.Folder) { count++ })
+	was.diff(is, func(_, _ *listed) { count++ })
 	if count > maxNotices {
 		c.w.linef("* OK [NOTIFICATIONOVERFLOW] Too much has changed; as after NOTIFY NONE, nothing more is told")
 		c.unnotify()
 		c.note = &notify{}
 		return
 	}
-	was.diff(is, c.tellFolder)
+	names := naming{c: c}
+	was.diff(is, func(old, is *listed) { c.tellFolder(&names, old, is) })
+}
+
+// tellEntries names entries that changed (RFC 5464, 4.4.2).
+func (c *conn) tellEntries(mailbox string, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names)
+	c.w.raw("* METADATA ")
+	c.w.mailbox(mailbox)
+	for _, n := range names {
+		c.w.sp()
+		if strings.IndexFunc(n, func(r rune) bool { return !isASCIIAtom(byte(r)) }) < 0 {
+			c.w.raw(n)
+		} else {
+			c.w.string(n)
+		}
+	}
+	c.w.crlf()
 }
 
 // tellFolder tells what changed in a mailbox; old is nil for a new one, and is for
 // one that is no more.
-func (c *conn) tellFolder(old, is *store.Folder) {
+func (c *conn) tellFolder(names *naming, old, is *listed) {
 	n := c.note
 	var evs notifyEvents
 	var oldName, name string
+	var ok bool
 	if old != nil {
-		oldName = c.nameOf(old)
-		evs |= n.wants(old, oldName, old.Account == c.account)
+		if oldName, ok = c.nameOf(names, old); ok {
+			evs |= n.wants(&old.Folder, oldName, old.Account == c.account)
+		}
 	}
 	if is != nil {
-		name = c.nameOf(is)
-		evs |= n.wants(is, name, is.Account == c.account)
+		if name, ok = c.nameOf(names, is); ok {
+			evs |= n.wants(&is.Folder, name, is.Account == c.account)
+		}
 	}
 	switch {
-	case evs == 0:
+	case evs == 0 || !ok:
+		return
 	case is == nil:
 		// Whether somebody else's was deleted or is only hidden is not ours to
 		// tell.
@@ -107,6 +133,9 @@ func (c *conn) tellFolder(old, is *store.Folder) {
 	case old.Rights.Has("r") != is.Rights.Has("r") && evs&mailboxName != 0,
 		old.Subscribed != is.Subscribed && evs&subscriptionChange != 0:
 		c.listChange("", is, name, "")
+	}
+	if old != nil && evs&mailboxMetadataChange != 0 {
+		c.tellEntries(name, is.entries.since(old.entries))
 	}
 	if evs&messageEvents == 0 || !is.Rights.Has("r") || c.sel != nil && c.sel.id == is.ID {
 		return
@@ -131,10 +160,12 @@ func (c *conn) tellFolder(old, is *store.Folder) {
 // tellStatus is what NOTIFY SET STATUS asks for: how the mailboxes are from which
 // changes are counted (RFC 5465, 3.1).
 func (c *conn) tellStatus() {
+	names := naming{c: c}
 	for _, f := range c.note.told.boxes {
-		name := c.nameOf(f)
-		evs := c.note.wants(f, name, f.Account == c.account)
+		name, ok := c.nameOf(&names, f)
+		evs := c.note.wants(&f.Folder, name, f.Account == c.account)
 		switch {
+		case !ok:
 		case evs&messageEvents == 0, c.sel != nil && c.sel.id == f.ID:
 		case !f.Rights.Has("r"):
 			c.listChange("", f, name, "")
@@ -146,7 +177,7 @@ func (c *conn) tellStatus() {
 	}
 }
 
-func (c *conn) noteStatus(f *store.Folder, name string, want *statusOptions) {
+func (c *conn) noteStatus(f *listed, name string, want *statusOptions) {
 	want.UIDValidity, want.HighestModSeq = true, c.condstore // RFC 5465, 5.2
 	mb := f.Mailbox
 	mb.Name = name
@@ -154,7 +185,7 @@ func (c *conn) noteStatus(f *store.Folder, name string, want *statusOptions) {
 }
 
 // listChange writes a LIST response about a change.
-func (c *conn) listChange(attr string, f *store.Folder, name, oldName string) {
+func (c *conn) listChange(attr string, f *listed, name, oldName string) {
 	var attrs []string
 	if attr != "" {
 		attrs = append(attrs, attr)
@@ -166,7 +197,7 @@ func (c *conn) listChange(attr string, f *store.Folder, name, oldName string) {
 		if f.Subscribed {
 			attrs = append(attrs, string(imap.MailboxAttrSubscribed))
 		}
-		if a := useAttr(f.Role); a != "" {
+		if a := useAttr(f.Role); a != "" && f.Account == c.account {
 			attrs = append(attrs, a)
 		}
 	}
@@ -182,8 +213,14 @@ func (c *conn) listChange(attr string, f *store.Folder, name, oldName string) {
 	c.w.crlf()
 }
 
-// nameOf is the name that the client uses for a mailbox.
-func (c *conn) nameOf(f *store.Folder) string { return f.Name }
+// nameOf is the name that the client uses for a mailbox, and false if there is none.
+func (c *conn) nameOf(names *naming, f *listed) (string, bool) {
+	name, ok, err := names.name(&f.Mailbox)
+	if err != nil {
+		c.log.Error("imap: whose mailbox it is, for NOTIFY", "err", err)
+	}
+	return name, ok && err == nil
+}
 
 // tellNew sends what NOTIFY asked to be sent of new messages, the last of the
 // selected mailbox. What cannot be read is left out: the client knows that there is

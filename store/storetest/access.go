@@ -25,6 +25,7 @@ var accessTests = []test{
 	{"ObjectsBelongToTheirAccount", testObjects},
 	{"ChangedMailboxesAreListed", testFoldersSince},
 	{"WakeFoldersHearsOfSharedMailboxes", testWakeFolders},
+	{"ChangedMetadataIsToldToThoseWhoMayRead", testMetadataSince},
 }
 
 // limits knows only the accounts in m.

@@ -79,3 +79,48 @@ func testWakeFolders(b *bench) {
 		}
 	}
 }
+
+func testMetadataSince(b *bench) {
+	ann, bob := b.As("ann"), b.As("bob")
+	box := b.deliver("1", "ann")[0].Mailbox
+	other, err := ann.Create(b.Context(), "other", "")
+	b.must(err)
+	b.must(ann.Grant(b.Context(), box, "bob", "lrw"))
+	_, now, err := ann.MetadataSince(b.Context(), "ann", 0)
+	b.must(err)
+	set := func(a *store.Access, id store.MailboxID, name, value string) {
+		b.Helper()
+		var v []byte
+		if value != "" {
+			v = []byte(value)
+		}
+		b.must(a.SetMetadata(b.Context(), id, nil, store.Metadata{Name: name, Value: v}))
+	}
+	set(ann, box, "/shared/a", "1")
+	set(ann, box, "/private/b", "1")
+	set(ann, other.ID, "/shared/c", "1")
+	set(ann, 0, "/private/d", "1")
+	set(bob, box, "/private/e", "1")
+	set(bob, box, "/shared/a", "")
+	b.deliver("2", "ann")
+	list := func(a *store.Access, after store.ModSeq) (out string) {
+		cs, is, err := a.MetadataSince(b.Context(), "ann", after)
+		b.must(err)
+		if is != b.account("ann").ModSeq {
+			b.Error("the account is at", is)
+		}
+		for _, c := range cs {
+			out += fmt.Sprint(c.Mailbox == box, c.Name, " ")
+		}
+		return out
+	}
+	if got, want := list(ann, now), "true/private/b false/shared/c false/private/d true/shared/a "; got != want {
+		b.Errorf("ann hears of %s, not %s", got, want)
+	}
+	if got, want := list(bob, now), "true/private/e true/shared/a "; got != want {
+		b.Errorf("bob hears of %s, not %s", got, want)
+	}
+	if got := list(b.As("eve"), now) + list(ann, 0) + list(ann, b.account("ann").ModSeq); got != "" {
+		b.Error(got)
+	}
+}
