@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -77,7 +76,7 @@ func (d *DNS) Add(records ...string) error {
 	return nil
 }
 
-func (d *DNS) add(tb testing.TB, records ...string) {
+func (d *DNS) add(tb TB, records ...string) {
 	tb.Helper()
 	if err := d.Add(records...); err != nil {
 		tb.Fatal(err)
@@ -146,7 +145,7 @@ func (d *DNS) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 
 // Listen answers on loopback, over UDP and TCP, until the test ends: for other
 // processes. It returns "127.0.0.1:port".
-func (d *DNS) Listen(tb testing.TB) string {
+func (d *DNS) Listen(tb TB) string {
 	tb.Helper()
 	for try := 0; ; try++ {
 		pc, err := net.ListenPacket("udp", "127.0.0.1:0")

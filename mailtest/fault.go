@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -61,6 +62,7 @@ type Fault struct {
 	door          string
 	to, from, who string
 	skip, times   int
+	chance        int // percent; zero means always
 	after         int64
 	delay         time.Duration
 	act           action
@@ -106,6 +108,10 @@ func (f Fault) Skip(n int) Fault { f.skip = n; return f }
 
 // Times lets it happen n times and no more; zero means always.
 func (f Fault) Times(n int) Fault { f.times = n; return f }
+
+// Chance lets it happen in percent of the cases, by a fixed sequence: the same each
+// time.
+func (f Fault) Chance(percent int) Fault { f.chance = percent; return f }
 
 // After lets it happen when n bytes have come from the client, as they came over the
 // network, and none of what follows is read; the point becomes Bytes.
@@ -171,7 +177,7 @@ func (f Fault) String() string {
 	for _, w := range []struct {
 		key   string
 		value int64
-	}{{"skip", int64(f.skip)}, {"times", int64(f.times)}, {"after", f.after}} {
+	}{{"skip", int64(f.skip)}, {"times", int64(f.times)}, {"chance", int64(f.chance)}, {"after", f.after}} {
 		if w.value != 0 {
 			fmt.Fprintf(&b, " %s=%d", w.key, w.value)
 		}
@@ -196,6 +202,7 @@ type Active struct {
 
 	// guarded by all.mu
 	came, hits int
+	dice       *rand.Rand
 	first      map[string]time.Time // of Greylist
 	taken      []time.Time          // of RateLimit
 }
@@ -227,7 +234,7 @@ type faults struct {
 func (s *Server) Fail(f Fault) *Active {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
-	a := &Active{fault: f, all: s.faults, first: map[string]time.Time{}}
+	a := &Active{fault: f, all: s.faults, dice: rand.New(rand.NewPCG(1, 2)), first: map[string]time.Time{}}
 	s.faults.list = append(s.faults.list, a)
 	return a
 }
@@ -247,6 +254,9 @@ func (fs *faults) pick(point Point, m tamper.Moment, door func(string) bool, act
 	for _, a := range fs.list {
 		f := a.fault
 		if len(acts) > 0 && !slices.Contains(acts, f.act) || f.door != "" && !door(f.door) || !f.fits(point, m) || !a.holds(fs.clock.Now(), point, m) {
+			continue
+		}
+		if f.chance > 0 && a.dice.IntN(100) >= f.chance {
 			continue
 		}
 		if a.came++; a.came <= f.skip || f.times > 0 && a.hits >= f.times {

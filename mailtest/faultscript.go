@@ -87,6 +87,8 @@ func (f *Fault) condition(key, value string) (err error) {
 		f.who = value
 	case "skip":
 		f.skip, err = strconv.Atoi(value)
+	case "chance":
+		f.chance, err = strconv.Atoi(value)
 	case "times":
 		f.times, err = strconv.Atoi(value)
 	case "after":

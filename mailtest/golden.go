@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"testing"
 
 	"github.com/mailkeel/mailkeel/internal/message"
 )
@@ -18,7 +17,7 @@ const GoldenEnv = "MAILTEST_UPDATE"
 
 // Golden compares a message with a file, as Normal shows it, and fails the test with
 // the lines that differ. With MAILTEST_UPDATE=1 it writes the file.
-func (m *Message) Golden(tb testing.TB, file string) {
+func (m *Message) Golden(tb TB, file string) {
 	tb.Helper()
 	got := m.Normal()
 	if os.Getenv(GoldenEnv) != "" {

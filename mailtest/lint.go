@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/mailkeel/mailkeel/internal/message"
 )
@@ -44,7 +43,7 @@ func (m *Message) Lint() []Problem { return Lint{}.Check(m) }
 
 // AssertClean fails the test with what is wrong with a message, but for what is
 // minor and the rules in except.
-func (m *Message) AssertClean(tb testing.TB, except ...string) {
+func (m *Message) AssertClean(tb TB, except ...string) {
 	tb.Helper()
 	for _, p := range (Lint{Except: except}).Check(m) {
 		if !p.Minor {

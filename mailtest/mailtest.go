@@ -31,7 +31,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
@@ -48,12 +47,12 @@ const Hostname = "mx.example.test"
 
 // A Server is a mail server for one test. Methods that cannot do what they are for
 // end the test, which only the test's own goroutine may do: call those that take no
-// testing.TB there. What was returned may be used anywhere.
+// TB there. What was returned may be used anywhere.
 type Server struct {
 	// Server is the server itself, for what has no method here.
 	*server.Server
 
-	tb       testing.TB
+	tb       TB
 	opts     Options
 	users    *directory
 	ca       *authority
@@ -65,13 +64,14 @@ type Server struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when something below changes
 	arrived []*Message
+	count   uint64                           // of those that ever came
 	seen    map[store.AccountID]store.ModSeq // how far each account was followed
 	follow  sync.WaitGroup
 }
 
 // New starts a server, and ends it with the test. Options may be left out; there is
 // one at most.
-func New(tb testing.TB, options ...Options) *Server {
+func New(tb TB, options ...Options) *Server {
 	tb.Helper()
 	switch len(options) {
 	case 0:
@@ -83,7 +83,7 @@ func New(tb testing.TB, options ...Options) *Server {
 	return nil
 }
 
-func start(tb testing.TB, o Options, w *World) *Server {
+func start(tb TB, o Options, w *World) *Server {
 	tb.Helper()
 	o.Hostname = cmp.Or(o.Hostname, Hostname)
 	s := &Server{tb: tb, opts: o, world: w, changed: make(chan struct{}), seen: map[store.AccountID]store.ModSeq{}}
@@ -132,6 +132,9 @@ func start(tb testing.TB, o Options, w *World) *Server {
 	for _, f := range o.Faults {
 		s.Fail(f)
 	}
+	if o.Parts != nil {
+		o.Parts(s.Server)
+	}
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	tb.Cleanup(func() {
@@ -159,7 +162,7 @@ func start(tb testing.TB, o Options, w *World) *Server {
 }
 
 // logs is where a test sees what the server logs.
-type logs struct{ tb testing.TB }
+type logs struct{ tb TB }
 
 func (l logs) Write(b []byte) (int, error) {
 	l.tb.Log(strings.TrimRight(string(b), "\n"))

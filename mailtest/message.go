@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,11 +27,18 @@ type Message struct {
 	To   []string
 	// Envelope is all of it, for one that left.
 	Envelope *mailkeel.Envelope
+	// ID is the message within its account, and UID within the mailbox.
+	ID  store.MessageID
+	UID store.UID
 	// Flags are those with which it was filed, and Received when.
 	Flags    []string
 	Received time.Time
 	// Raw is all of it, with the fields that the server put in front.
 	Raw []byte
+
+	seq   uint64 // in which it came
+	owner mailkeel.AccountID
+	box   store.MailboxID
 
 	once sync.Once
 	read parsed
@@ -42,6 +51,56 @@ func (m *Message) String() string {
 		where = "left for " + strings.Join(m.To, ", ")
 	}
 	return fmt.Sprintf("%s: from %q, subject %q, %d bytes", where, m.Header("From"), m.Header("Subject"), len(m.Raw))
+}
+
+// Delete removes a message from its mailbox, and from what Messages knows. One that was
+// moved since is only forgotten.
+func (s *Server) Delete(ctx context.Context, m *Message) error {
+	s.change(func() {
+		s.arrived = slices.DeleteFunc(slices.Clone(s.arrived), func(x *Message) bool { return x == m })
+	})
+	if m.owner == "" {
+		return nil
+	}
+	_, err := s.Store.As(m.owner).Expunge(ctx, m.box, m.UID)
+	return err
+}
+
+// Follow yields the messages so far and then each as it comes, until ctx ends.
+func (s *Server) Follow(ctx context.Context) iter.Seq[*Message] {
+	return func(yield func(*Message) bool) {
+		var last uint64
+		for {
+			s.mu.Lock()
+			all, changed := s.arrived, s.changed
+			s.mu.Unlock()
+			for _, m := range all {
+				if m.seq <= last {
+					continue
+				}
+				last = m.seq
+				if !yield(m) {
+					return
+				}
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			case <-s.ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// note adds messages to those that came. mu is held.
+func (s *Server) note(ms ...*Message) {
+	for _, m := range ms {
+		s.count++
+		m.seq = s.count
+	}
+	s.arrived = append(s.arrived, ms...)
 }
 
 // watch notes what is filed for an account, until the test ends.
@@ -72,7 +131,7 @@ func (s *Server) watch(acc accounts.Account) {
 			fresh = append(fresh, m)
 		}
 		s.change(func() {
-			s.arrived = append(s.arrived, fresh...)
+			s.note(fresh...)
 			s.seen[acc.ID] = c.ModSeq
 		})
 	}
@@ -80,7 +139,7 @@ func (s *Server) watch(acc accounts.Account) {
 
 // take reads what was filed.
 func (s *Server) take(acc accounts.Account, row store.Message) (*Message, error) {
-	m := &Message{Account: acc.Address, Flags: row.Flags, Received: row.Received}
+	m := &Message{Account: acc.Address, ID: row.ID, UID: row.UID, box: row.Mailbox, owner: acc.ID, Flags: row.Flags, Received: row.Received}
 	mb, _, err := s.Store.As(acc.ID).Select(s.ctx, row.Mailbox)
 	if err != nil {
 		return nil, err
@@ -119,6 +178,6 @@ func (t transport) Deliver(ctx context.Context, env *mailkeel.Envelope, c mailke
 	for _, r := range env.Rcpts {
 		m.To = append(m.To, r.Addr)
 	}
-	t.s.change(func() { t.s.arrived = append(t.s.arrived, m) })
+	t.s.change(func() { t.s.note(m) })
 	return mailkeel.All(len(env.Rcpts), mailkeel.Result{Action: mailkeel.Relayed, Hop: "mailtest", Reply: "250 noted"})
 }

@@ -35,6 +35,8 @@ type Options struct {
 	// Patience is how long a Wait lasts whose context has no deadline; zero
 	// means 30 s. It is in real time, whatever the Clock.
 	Patience time.Duration
+	// Parts, if set, changes the parts of the server before it runs.
+	Parts func(*server.Server)
 	// Config, if set, changes the configuration before the server is made:
 	// limits, filters, other backends, doors that shall be shut.
 	Config func(*server.Config)

@@ -3,6 +3,7 @@ package mailtest
 import (
 	"bytes"
 	"io"
+	"iter"
 	"strings"
 
 	"github.com/mailkeel/mailkeel/internal/header"
@@ -42,6 +43,19 @@ func (m *Message) Headers(name string) (all []string) {
 		}
 	}
 	return all
+}
+
+// Fields yields the name and the decoded value of each field of the header, in order.
+func (m *Message) Fields() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		if h := m.parse().header; h != nil {
+			for f := range h.Fields() {
+				if !yield(f.Name(), message.DecodeHeader(f.Value())) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Body returns what follows the header, as it came.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/mailkeel/mailkeel/delivery/remote"
@@ -28,7 +27,7 @@ type World struct {
 	Clock *Clock
 	DNS   *DNS
 
-	tb testing.TB
+	tb TB
 	ca *authority
 
 	mu      sync.Mutex
@@ -43,7 +42,7 @@ type host struct {
 }
 
 // NewWorld returns a World without domains. Its clock stands.
-func NewWorld(tb testing.TB) *World {
+func NewWorld(tb TB) *World {
 	w := &World{Clock: &Clock{}, DNS: NewDNS(), tb: tb, hosts: map[netip.Addr]*host{}}
 	w.ca = newAuthority(w.Clock)
 	return w
