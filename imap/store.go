@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -44,11 +45,18 @@ func (c *conn) store(cmd *command) error {
 	case imap.StoreFlagsDel:
 		change.Remove = flags
 	}
+	is, err := c.storeKnown(change, spans)
+	if !errors.Is(err, store.ErrStale) {
+		if err != nil {
+			return err
+		}
+		return c.stored(cmd, &storing{change, silent, spans, nil}, is)
+	}
 	changed, failed, err := c.access.SetFlags(c.ctx, c.sel.id, change, c.sel.snap.uids(spans)...)
 	if err != nil {
 		return err
 	}
-	is, err := c.sel.view.refresh(c.ctx)
+	is, err = c.sel.view.refresh(c.ctx)
 	if err != nil { // it is done, whatever can be read now
 		c.sel.note(changed)
 		is = c.sel.snap

@@ -76,7 +76,7 @@ func (a *Access) SetFlags(ctx context.Context, id MailboxID, c FlagChange, uids 
 			return nil
 		}
 		w.touch(mb)
-		return w.PutMessages(rows)
+		return w.putFlags(mb, rows)
 	}, id)
 	if err != nil {
 		return nil, nil, err

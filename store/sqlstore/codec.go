@@ -137,6 +137,7 @@ func (d *messageReader) flagsOf(set flagSet) []string {
 	return flags
 }
 
+// read returns a row as it is, without its mark.
 func (d *messageReader) read(r sqldb.Row) store.Message {
 	flags := d.flagsOf(flagSet{r.Int(7), r.Text(8)})
 	m := store.Message{

@@ -64,11 +64,15 @@ func (t *tx) Forget(id store.AccountID, through store.ModSeq, now time.Time) err
 	if err != nil {
 		return err
 	}
-	return t.c.Query(`DELETE FROM mailbox WHERE acct = ? AND modseq <= ? AND deleted = 1
+	err = t.c.Query(`DELETE FROM mailbox WHERE acct = ? AND modseq <= ? AND deleted = 1
 		AND NOT EXISTS (SELECT 1 FROM message WHERE box = mailbox.id) RETURNING id`, func(r sqldb.Row) error {
 		t.h.lose(store.MailboxID(r.Int(0)))
 		return nil
 	}, a.num, int64(through))
+	if err != nil {
+		return err
+	}
+	return t.c.Exec(`DELETE FROM mark WHERE acct = ? AND box NOT IN (SELECT id FROM mailbox WHERE acct = ?)`, a.num, a.num)
 }
 
 // Drop goes through the messages of an account in the order of an index, and
@@ -104,6 +108,7 @@ func (t *tx) Drop(id store.AccountID, max int) (n int, err error) {
 		}
 	}
 	for _, q := range []string{
+		`DELETE FROM mark WHERE acct = ? AND (box, chunk) IN (SELECT box, chunk FROM mark WHERE acct = ? LIMIT `,
 		`DELETE FROM thread WHERE acct = ? AND key IN (SELECT key FROM thread WHERE acct = ? LIMIT `,
 		`DELETE FROM object WHERE acct = ? AND (kind, id) IN (SELECT kind, id FROM object WHERE acct = ? LIMIT `,
 	} {

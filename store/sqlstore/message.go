@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"iter"
+	"math"
 	"slices"
 
 	"github.com/mailkeel/mailkeel/internal/sqldb"
@@ -46,23 +47,32 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 		d := &messageReader{account: account, box: id}
 		columns, read := d.of(&q)
 		var batch []store.Message
+		var young marks // over messages whose rows may be older than q.After
 		if err == nil && q.After > 0 {
-			// Usually little has changed, and the index knows what.
-			batch, err = t.recent(d, batch, num, id, q, last)
-			if err == nil && len(batch) <= readAhead {
-				each(batch, yield)
-				return
+			// Usually little has changed, and the indexes know what.
+			if young, err = t.marks(id, q.First, last, q.After); err == nil {
+				batch, err = t.recent(d, batch, num, id, q, last)
+			}
+			if err == nil && len(batch) <= readAhead && young.span(q) <= maxYoung {
+				if batch, err = t.young(d, batch, young, q, last); err == nil {
+					each(batch, yield)
+					return
+				}
 			}
 		}
 		if err != nil {
 			yield(store.Message{}, err)
 			return
 		}
+		after := q.After
+		if len(young) > 0 {
+			after = 0
+		}
 		query := `SELECT ` + columns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? AND dead = 0 ORDER BY uid LIMIT ` + readAheadText
 		if q.Tombstones {
 			query = `SELECT ` + columns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? ORDER BY uid LIMIT ` + readAheadText
 		}
-		for first := q.First; ; first = batch[len(batch)-1].UID + 1 {
+		for first := q.First; ; {
 			// Again, because the caller may have written.
 			if err := t.flushMessages(); err != nil {
 				yield(store.Message{}, err)
@@ -72,20 +82,44 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 			err := t.c.Query(query, func(r sqldb.Row) error {
 				batch = append(batch, read(r))
 				return nil
-			}, int64(id), int64(first), int64(last), int64(q.After))
+			}, int64(id), int64(first), int64(last), int64(after))
+			n := len(batch)
+			if n > 0 && err == nil {
+				first = batch[n-1].UID + 1
+				err = t.overlay(d, batch)
+			}
 			if err != nil {
 				yield(store.Message{}, err)
 				return
 			}
-			if !each(batch, yield) || len(batch) < readAhead || batch[len(batch)-1].UID == last {
+			if len(young) > 0 {
+				batch = slices.DeleteFunc(batch, func(m store.Message) bool { return m.ModSeq <= q.After })
+			}
+			if !each(batch, yield) || n < readAhead || first == last+1 {
 				return
 			}
 		}
 	}
 }
 
-// recent reads the messages of a mailbox that changed after q.After, in order of
-// UID; if there are more than readAhead, one more than that of them.
+// overlay puts marks over the rows of a mailbox, which are in order of UID.
+func (t *tx) overlay(d *messageReader, ms []store.Message) error {
+	if len(ms) == 0 {
+		return nil
+	}
+	ks, err := t.marks(ms[0].Mailbox, ms[0].UID, ms[len(ms)-1].UID, 0)
+	if len(ks) == 0 {
+		return err
+	}
+	for i := range ms {
+		d.mark(&ms[i], ks.of(ms[i].UID))
+	}
+	return err
+}
+
+// recent reads the messages of a mailbox whose rows changed after q.After, in order
+// of UID; if there are more than readAhead, one more than that of them. Their marks
+// are not looked at.
 func (t *tx) recent(d *messageReader, batch []store.Message, acct int64, id store.MailboxID, q store.Query, last store.UID) ([]store.Message, error) {
 	// The sign keeps the planner from walking through the whole mailbox.
 	columns, read := d.of(&q)
@@ -99,6 +133,49 @@ func (t *tx) recent(d *messageReader, batch []store.Message, acct int64, id stor
 	}, acct, int64(q.After), int64(id), int64(q.First), int64(last))
 	slices.SortFunc(batch, func(a, b store.Message) int { return cmp.Compare(a.UID, b.UID) })
 	return batch, err
+}
+
+// maxYoung is how many UIDs are looked at for marks of some moment, rather than a
+// whole mailbox.
+const maxYoung = 20 * readAhead
+
+// span is how many UIDs have a mark above q.After.
+func (ks marks) span(q store.Query) (n int) {
+	for _, k := range ks {
+		if k.seq > q.After {
+			n += int(k.last-k.first) + 1
+		}
+	}
+	return n
+}
+
+// young adds the messages whose marks are younger than q.After to those whose rows
+// are.
+func (t *tx) young(d *messageReader, batch []store.Message, ks marks, q store.Query, last store.UID) ([]store.Message, error) {
+	if len(ks) == 0 {
+		return batch, nil
+	}
+	for i := range batch {
+		d.mark(&batch[i], ks.of(batch[i].UID))
+	}
+	for _, k := range ks {
+		k.first, k.last = max(k.first, q.First), min(k.last, last)
+		if k.seq <= q.After || k.first > k.last {
+			continue
+		}
+		ms, err := t.under(d, &k, &q)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range ms {
+			if m.ModSeq <= q.After { // else it is there
+				d.mark(&m, &k)
+				batch = append(batch, m)
+			}
+		}
+	}
+	slices.SortFunc(batch, func(a, b store.Message) int { return cmp.Compare(a.UID, b.UID) })
+	return batch, nil
 }
 
 // Vanished asks the index of tombstones, which holds all that it wants.
@@ -145,15 +222,23 @@ func (t *tx) MessageByID(id store.AccountID, mid store.MessageID) (m store.Messa
 		m = d.read(r)
 		return nil
 	}, int64(mid), a.num)
-	if err == nil && m.ID == 0 {
-		err = store.ErrNotFound
+	switch {
+	case err != nil:
+		return m, err
+	case m.ID == 0:
+		return m, store.ErrNotFound
 	}
+	ks, err := t.marks(m.Mailbox, m.UID, m.UID, m.ModSeq)
+	d.mark(&m, ks.of(m.UID))
 	return m, err
 }
 
 func (t *tx) Changed(id store.AccountID, after store.ModSeq) iter.Seq2[store.Message, error] {
 	return func(yield func(store.Message, error) bool) {
 		a, err := t.account(id)
+		if err == nil && a != nil {
+			err = t.flushMessages()
+		}
 		if err != nil {
 			yield(store.Message{}, err)
 			return
@@ -162,6 +247,36 @@ func (t *tx) Changed(id store.AccountID, after store.ModSeq) iter.Seq2[store.Mes
 			return
 		}
 		d := &messageReader{account: id}
+		runs, over, err := t.changedMarks(a.num, after)
+		if err != nil {
+			yield(store.Message{}, err)
+			return
+		}
+		// upTo yields what is under marks, up to a ModSeq. What changed again comes
+		// by its row.
+		upTo := func(seq store.ModSeq) bool {
+			for len(runs) > 0 && runs[0].seq <= seq {
+				k := runs[0]
+				runs = runs[1:]
+				err := t.flushMessages()
+				var ms []store.Message
+				if err == nil {
+					ms, err = t.under(d, &k, &store.Query{})
+				}
+				if err != nil {
+					yield(store.Message{}, err)
+					return false
+				}
+				ms = slices.DeleteFunc(ms, func(m store.Message) bool { return m.ModSeq >= k.seq })
+				for i := range ms {
+					d.mark(&ms[i], &k)
+				}
+				if !each(ms, yield) {
+					return false
+				}
+			}
+			return true
+		}
 		var batch []store.Message
 		// Places are above zero, so that this is the last before after + 1.
 		at := store.Message{ModSeq: after + 1}
@@ -180,7 +295,19 @@ func (t *tx) Changed(id store.AccountID, after store.ModSeq) iter.Seq2[store.Mes
 				yield(store.Message{}, err)
 				return
 			}
-			if !each(batch, yield) || len(batch) < readAhead {
+			for _, m := range batch {
+				if !upTo(m.ModSeq) {
+					return
+				}
+				if k := over[m.Mailbox].of(m.UID); k != nil && k.seq > m.ModSeq && !m.Expunged {
+					continue // its mark comes later
+				}
+				if !yield(m, nil) {
+					return
+				}
+			}
+			if len(batch) < readAhead {
+				upTo(math.MaxUint64)
 				return
 			}
 			at = batch[len(batch)-1]

@@ -100,4 +100,13 @@ var schema = []string{
 	INSERT INTO counter (name, next) VALUES ('message', 1);`,
 	// Rows of before have no checksum: zero.
 	`ALTER TABLE cold ADD COLUMN sum INTEGER NOT NULL DEFAULT 0`,
+	`CREATE TABLE mark (
+		box    INTEGER NOT NULL,
+		chunk  INTEGER NOT NULL,
+		acct   INTEGER NOT NULL,
+		modseq INTEGER NOT NULL,
+		data   BLOB NOT NULL,
+		PRIMARY KEY (box, chunk)
+	) WITHOUT ROWID;
+	CREATE INDEX mark_changed ON mark (acct, modseq);`,
 }

@@ -14,6 +14,7 @@
 //	mailbox    counters; a tombstone has deleted = 1
 //	message    dead is 0 for a live one, 1 for a tombstone, 2 for one that moved;
 //	           flags is a set of bits, words are the other flags
+//	mark       flags that many messages were given at once; see mark.go
 //	cold       by the message's id
 //	thread     which conversation a message with this key belongs to
 //	object     what is not mail
