@@ -1,8 +1,10 @@
 package mailtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,8 +26,11 @@ func (s *Server) WaitN(ctx context.Context, n int, q Match) []*Message {
 	s.tb.Helper()
 	ctx, cancel := s.patient(ctx)
 	defer cancel()
+	var got []*Message
+	var last uint64
 	for {
-		got, changed := s.look(q)
+		more, changed, seen := s.look(q, last)
+		got, last = append(got, more...), seen
 		if len(got) >= n {
 			return got[:n:n]
 		}
@@ -42,7 +47,7 @@ func (s *Server) WaitN(ctx context.Context, n int, q Match) []*Message {
 // Messages returns those of the messages so far that q means, in the order in which
 // they came.
 func (s *Server) Messages(q Match) []*Message {
-	got, _ := s.look(q)
+	got, _, _ := s.look(q, 0)
 	return got
 }
 
@@ -80,18 +85,21 @@ func (s *Server) patient(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeoutCause(ctx, d, fmt.Errorf("%w after %v", context.DeadlineExceeded, d.Round(time.Millisecond)))
 }
 
-// look returns what q means, and what is closed when there may be more.
-func (s *Server) look(q Match) (got []*Message, changed <-chan struct{}) {
+// look returns what q means of those that came after the one numbered after, what is
+// closed when there may be more, and the number of the last.
+func (s *Server) look(q Match, after uint64) (got []*Message, changed <-chan struct{}, last uint64) {
 	s.mu.Lock()
 	all := s.arrived
 	changed = s.changed
+	last = s.count
 	s.mu.Unlock()
-	for _, m := range all {
+	i, _ := slices.BinarySearchFunc(all, after+1, func(m *Message, seq uint64) int { return cmp.Compare(m.seq, seq) })
+	for _, m := range all[i:] {
 		if q.why(m) == "" {
 			got = append(got, m)
 		}
 	}
-	return got, changed
+	return got, changed, last
 }
 
 func (s *Server) fail(err error, what string, q Match) []*Message {
