@@ -16,6 +16,7 @@ import (
 	"github.com/mailkeel/mailkeel/queue"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
+	"github.com/mailkeel/mailkeel/store/search"
 )
 
 // A Config says what a mail server is made of. Hostname, Store, Blobs, Queue and
@@ -31,6 +32,13 @@ type Config struct {
 	Blobs blob.Store
 	Queue queue.Backend
 	KV    store.KV // rates and other state that expires; nil means memory
+	// Search, if set, is an index of what messages say, so that searches need not
+	// read them. An account is indexed, in the background, once it searches. The
+	// index can be deleted at any time.
+	Search search.Index
+	// Busy, if set, reports whether there is more to do than the store keeps up with.
+	// What can wait waits for it, a while.
+	Busy func() bool
 	// Sole says that no other process uses Queue: mail that was being tried
 	// when this one crashed is tried again at once.
 	Sole bool

@@ -36,6 +36,7 @@ import (
 	"github.com/mailkeel/mailkeel/smtp"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/memstore"
+	"github.com/mailkeel/mailkeel/store/search"
 )
 
 // ErrClosed means that a Server was run before, or shut down.
@@ -52,6 +53,8 @@ type Server struct {
 	MSA   *smtp.Server // mail from users
 	IMAP  *imap.Server
 	POP3  *pop3.Server
+	// Indexer feeds Config.Search; nil without.
+	Indexer *search.Indexer
 
 	cfg   Config
 	ready chan struct{} // closed when every door is open
@@ -99,10 +102,15 @@ func New(c Config) (*Server, error) {
 	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Logger: c.Logger}
 	reader.Roster, _ = c.Directory.(accounts.Roster) // with it, people can share mailboxes
 	reader.Quotas, _ = c.Directory.(accounts.QuotaSetter)
+	var indexer *search.Indexer
+	if c.Search != nil {
+		indexer = &search.Indexer{Store: boxes, Index: c.Search, Busy: c.Busy, Clock: c.Clock, Logger: c.Logger}
+		reader.Search = indexer
+	}
 	fetcher := &pop3.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Clock: c.Clock, Logger: c.Logger}
 
 	return &Server{
-		Store: boxes, Queue: out, MX: mx, LMTP: lmtp, MSA: msa, IMAP: reader, POP3: fetcher, cfg: c,
+		Store: boxes, Queue: out, MX: mx, LMTP: lmtp, MSA: msa, IMAP: reader, POP3: fetcher, Indexer: indexer, cfg: c,
 		ready: make(chan struct{}), stop: make(chan struct{}), hard: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }

@@ -42,6 +42,9 @@ func (s *Server) upkeep(ctx context.Context) {
 		s.every(ctx, min(settle, pause), pause, s.sweep)
 	})
 	jobs.Go(func() { s.every(ctx, settle, expireEvery, s.expire) })
+	if s.Indexer != nil {
+		jobs.Go(func() { s.Indexer.Run(ctx) })
+	}
 	jobs.Wait()
 }
 

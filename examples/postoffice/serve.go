@@ -19,7 +19,7 @@ import (
 // serve runs the server until ctx is done.
 func serve(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	home, err := embedded.Open(ctx, o.dir, embedded.Options{Logger: log, Compress: o.compress})
+	home, err := embedded.Open(ctx, o.dir, embedded.Options{Logger: log, Compress: o.compress, NoIndex: !o.index})
 	if err != nil {
 		return err
 	}

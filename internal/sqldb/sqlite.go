@@ -33,6 +33,9 @@ type Options struct {
 	// given up when the disk is full, so that rows can still be removed; zero
 	// means none. It comes back when there is room for three of it.
 	Reserve int64
+	// Relaxed leaves out the sync of each commit: the last ones may be lost when the
+	// power goes, as a whole. It is for what can be made again.
+	Relaxed bool
 	// FS holds the files that are not opened by SQLite itself; nil means that of
 	// the machine. VFS names what SQLite opens its files with, as registered by
 	// package sqlvfs for the same FS; empty means its own.
@@ -119,7 +122,11 @@ func OpenSQLite(path string, o Options) (*SQLite, error) {
 
 // openWriter opens the connection that writes.
 func openWriter(path string, o *Options) (*conn, error) {
-	c, err := openConn(path, o, "synchronous=FULL", "journal_size_limit=67108864")
+	sync := "synchronous=FULL"
+	if o.Relaxed {
+		sync = "synchronous=NORMAL"
+	}
+	c, err := openConn(path, o, sync, "journal_size_limit=67108864")
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@
 //	mail.db    rows: mailboxes, queue, accounts and what expires, with -wal, -shm, and
 //	           -reserve, which is given up when the disk is full so that mail can be deleted
 //	packs/     contents, many to a file, with an index; see package packblob
+//	search.db  an index of what messages say, with -wal and -shm, once somebody searches; it
+//	           can be deleted when the program has stopped
 //	tls.pem    the self-signed certificate and its key
 //	control    a socket, if the program that owns it takes commands
 //	damaged/   contents that were damaged already when layout 1 was left, if any
@@ -37,6 +39,7 @@ import (
 	"github.com/mailkeel/mailkeel/queue/sqlqueue"
 	"github.com/mailkeel/mailkeel/server"
 	"github.com/mailkeel/mailkeel/store/blob/packblob"
+	"github.com/mailkeel/mailkeel/store/search/ftsindex"
 	"github.com/mailkeel/mailkeel/store/sqlstore"
 )
 
@@ -66,6 +69,8 @@ type Options struct {
 	// Compress compresses new contents: see packblob.Options. It may be changed from
 	// start to start.
 	Compress bool
+	// NoIndex leaves searches without an index: they read messages.
+	NoIndex bool
 
 	// For tests: fs has packs and small files, nil means that of the machine. With
 	// db.VFS SQLite goes to fs too, and the directory is not one of the machine.
@@ -82,6 +87,7 @@ type Home struct {
 	Queue    *sqlqueue.Backend
 	KV       *sqlstore.KV
 	Accounts *sqlaccounts.Directory
+	Search   *ftsindex.Index // nil with NoIndex
 
 	o    Options
 	lock *os.File
@@ -143,6 +149,9 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 	if h.Accounts, err = sqlaccounts.New(ctx, h.db); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
 	}
+	if !o.NoIndex {
+		h.Search = ftsindex.New(filepath.Join(dir, "search.db"), ftsindex.Options{Logger: o.Logger, FS: o.fs, VFS: o.db.VFS})
+	}
 	h.Accounts.Sole, h.Accounts.Clock = true, o.Clock // the lock on the directory says so
 	return h, nil
 }
@@ -153,6 +162,9 @@ func (h *Home) Fill(c *server.Config) {
 	c.Store, c.Blobs, c.Queue, c.KV = h.Store, h.Blobs, h.Queue, h.KV
 	c.Directory, c.Auth, c.Manager = h.Accounts, h.Accounts, h.Accounts
 	c.Sole = true // the lock on the directory says so
+	if h.Search != nil {
+		c.Search, c.Busy = h.Search, func() bool { return h.db.Waiting() > 0 }
+	}
 	c.Close = h.Close
 	if c.Clock == nil {
 		c.Clock = h.o.Clock
@@ -197,6 +209,9 @@ func (k keeper) Save(b []byte) error   { return write(k.o.fs, k.Dir, tlsFile, b)
 // more than once.
 func (h *Home) Close() error {
 	var errs []error
+	if h.Search != nil {
+		errs = append(errs, h.Search.Close())
+	}
 	if h.db != nil {
 		errs = append(errs, h.db.Close())
 		h.db = nil

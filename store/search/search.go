@@ -20,6 +20,10 @@ import (
 // ErrNoAnswer means that an Index cannot say anything about a Query. It is no failure.
 var ErrNoAnswer = errors.New("search: the index has no answer")
 
+// ErrChanged is returned by Apply if the account is not in the State that the Batch
+// goes on from: another process was faster, or what was kept is lost.
+var ErrChanged = errors.New("search: the account is indexed otherwise")
+
 // A Finder answers queries. Doors ask it, from many goroutines.
 type Finder interface {
 	// Find says which messages of a mailbox match q. Any error means that the
@@ -85,6 +89,7 @@ type State struct {
 // A Batch is a step of indexing.
 type Batch struct {
 	Account store.AccountID
+	From    State // before it
 	State   State // after it
 	Docs    []Doc // that are there already are passed over
 	Gone    []Place
