@@ -36,7 +36,7 @@ var floor = map[string]int{
 	"accounts/accountstest": contracts, "accounts/sasl": contracts, "accounts/password": contracts, "delivery/deliverytest": contracts, "filter/filtertest": contracts,
 
 	"queue": engines, "store": engines, "store/search": engines,
-	"queue/queuetest": engines, "store/storetest": engines, "store/search/searchtest": engines,
+	"queue/queuetest": engines, "store/storetest": engines,
 
 	"store/": parts, "store/blob/": parts, "store/search/": parts, "queue/": parts,
 	"delivery/": parts, "filter/": parts, "accounts/": parts,
