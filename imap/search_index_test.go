@@ -23,8 +23,8 @@ import (
 	"github.com/mailkeel/mailkeel/store/search/ftsindex"
 )
 
-// wrote is a message with what a reader sees of it.
-type wrote struct {
+// mailed is a message with what a reader sees of it.
+type mailed struct {
 	text            string
 	subject, xother string
 	header          []string // lines
@@ -33,9 +33,9 @@ type wrote struct {
 	folded map[string]string // of those above
 }
 
-type author struct{ *rand.Rand }
+type scribe struct{ *rand.Rand }
 
-func (a author) pick(list ...string) string { return list[a.Intn(len(list))] }
+func (a scribe) pick(list ...string) string { return list[a.Intn(len(list))] }
 
 var vocabularies = map[string][]string{
 	"latin":  {"Hello", "world", "report", "Z\u00fcrich", "Stra\u00dfe", "caf\u00e9", "na\u00efve", "mail-keel", "42", "x", "e.g.", "\u00c6on", "100%", "a_b"},
@@ -47,7 +47,7 @@ var vocabularies = map[string][]string{
 }
 
 // words writes n words, with line ends here and there if lines.
-func (a author) words(kind string, n int, lines bool) string {
+func (a scribe) words(kind string, n int, lines bool) string {
 	var b strings.Builder
 	for i := range n {
 		if i > 0 {
@@ -63,7 +63,7 @@ func (a author) words(kind string, n int, lines bool) string {
 }
 
 // leaf writes a part with its text.
-func (a author) leaf(m *wrote) string {
+func (a scribe) leaf(m *mailed) string {
 	kind := a.pick("latin", "wide", "kyr", "ascii", "ascii", "traps", "spaced")
 	n := 1 + a.Intn(60)
 	switch a.Intn(60) {
@@ -133,7 +133,7 @@ func (a author) leaf(m *wrote) string {
 }
 
 // encoded writes a text for a header.
-func (a author) encoded(text string) string {
+func (a scribe) encoded(text string) string {
 	if textfold.ASCII([]byte(text)) && a.Intn(2) == 0 {
 		return strings.ReplaceAll(text, " ", a.pick(" ", " ", "\r\n "))
 	}
@@ -143,7 +143,7 @@ func (a author) encoded(text string) string {
 	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", text), "?= =?", "?=\r\n =?")
 }
 
-func (a author) head(m *wrote) (string, [][2]string) {
+func (a scribe) head(m *mailed) (string, [][2]string) {
 	kind := func() string { return a.pick("latin", "wide", "kyr", "ascii", "traps") }
 	subject, other := a.words(kind(), 1+a.Intn(6), false), a.words(kind(), 1+a.Intn(4), false)
 	fields := [][2]string{{"Subject", subject}, {"X-Other", other}, {"Message-ID", fmt.Sprintf("<%d@example.org>", a.Intn(1000))}}
@@ -161,7 +161,7 @@ func (a author) head(m *wrote) (string, [][2]string) {
 	return b.String(), fields
 }
 
-func (a author) message(depth int) (m wrote) {
+func (a scribe) message(depth int) (m mailed) {
 	head, fields := a.head(&m)
 	for _, f := range fields {
 		m.header = append(m.header, f[0]+": "+f[1])
@@ -214,7 +214,7 @@ func escape(s string) string {
 }
 
 // needle takes a piece out of a text that somebody wrote, or makes one up.
-func (a author) needle(from []string) string {
+func (a scribe) needle(from []string) string {
 	text := []rune(a.pick(from...))
 	if len(text) == 0 || a.Intn(10) == 0 {
 		return a.pick("absent", "unseen", "zz", "title")
@@ -230,7 +230,7 @@ func (a author) needle(from []string) string {
 	return strings.NewReplacer("\r", "", "\n", " ", "\t", " ").Replace(what)
 }
 
-func (m *wrote) contains(texts []string, what string) bool {
+func (m *mailed) contains(texts []string, what string) bool {
 	if m.folded == nil {
 		m.folded = map[string]string{}
 	}
@@ -246,7 +246,7 @@ func (m *wrote) contains(texts []string, what string) bool {
 }
 
 // Searches find the same with an index, with half of one, without, and in what was
-// wrote.
+// written.
 func TestSearchFindsWhatWasWritten(t *testing.T) {
 	rounds, messages, questions := 3, 90, 100
 	if testing.Short() {
@@ -254,7 +254,7 @@ func TestSearchFindsWhatWasWritten(t *testing.T) {
 	}
 	for seed := range rounds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			a := author{rand.New(rand.NewSource(int64(seed)))}
+			a := scribe{rand.New(rand.NewSource(int64(seed)))}
 			s := &Server{InsecureAuth: true, Store: newStore()}
 			addr := start(t, s)
 			index := ftsindex.New(filepath.Join(t.TempDir(), "search.db"), ftsindex.Options{})
@@ -262,7 +262,7 @@ func TestSearchFindsWhatWasWritten(t *testing.T) {
 			x := &search.Indexer{Store: s.Store, Index: index, Rest: -1}
 			counted := &countingFinder{Finder: x}
 			indexed := start(t, &Server{InsecureAuth: true, Store: s.Store, Search: counted})
-			var all []wrote
+			var all []mailed
 			add := func(n int) {
 				for range n {
 					m := a.message(0)
@@ -299,25 +299,25 @@ func TestSearchFindsWhatWasWritten(t *testing.T) {
 				for range questions {
 					m := &all[a.Intn(len(all))]
 					var key string
-					var match func(*wrote) bool
+					var match func(*mailed) bool
 					var what string
 					switch a.Intn(5) {
 					case 0:
 						key, what = "BODY", a.needle(m.body)
-						match = func(m *wrote) bool { return m.contains(m.body, what) }
+						match = func(m *mailed) bool { return m.contains(m.body, what) }
 					case 1:
 						what = a.needle(append(slices.Clone(m.body), m.header...))
 						key = "TEXT"
-						match = func(m *wrote) bool { return m.contains(m.body, what) || m.contains(m.header, what) }
+						match = func(m *mailed) bool { return m.contains(m.body, what) || m.contains(m.header, what) }
 					case 2:
 						key, what = "SUBJECT", a.needle([]string{m.subject})
-						match = func(m *wrote) bool { return m.contains([]string{m.subject}, what) }
+						match = func(m *mailed) bool { return m.contains([]string{m.subject}, what) }
 					case 3:
 						key, what = "HEADER X-Other", a.needle(strings.Split(m.xother, "\n"))
-						match = func(m *wrote) bool { return m.contains(strings.Split(m.xother, "\n"), what) }
+						match = func(m *mailed) bool { return m.contains(strings.Split(m.xother, "\n"), what) }
 					case 4:
 						key, what = "NOT BODY", a.needle(m.body)
-						match = func(m *wrote) bool { return !m.contains(m.body, what) }
+						match = func(m *mailed) bool { return !m.contains(m.body, what) }
 					}
 					if strings.TrimSpace(textfold.String(what)) == "" || len(what) > 200 {
 						continue
@@ -334,7 +334,7 @@ func TestSearchFindsWhatWasWritten(t *testing.T) {
 						}
 					}
 					if got[0] != want {
-						t.Errorf("%s %q: %q, wrote was %q", key, what, got[0], want)
+						t.Errorf("%s %q: %q, written was %q", key, what, got[0], want)
 					}
 				}
 				plain.Close()
