@@ -10,9 +10,6 @@ import (
 	"github.com/mailkeel/mailkeel/accounts/sasl"
 )
 
-// maxSASL is how long a line of an exchange may be: sasl.MaxResponse in base64.
-const maxSASL = (sasl.MaxResponse + 2) / 3 * 4
-
 // authenticate is AUTHENTICATE (RFC 9051, 6.2.2) with an initial response
 // (RFC 4959).
 func (c *conn) authenticate(cmd *command) error {
@@ -50,7 +47,8 @@ func (c *conn) authenticate(cmd *command) error {
 		c.w.raw("+ ")
 		c.w.raw(base64.StdEncoding.EncodeToString(challenge))
 		c.w.crlf()
-		cmd.left = maxSASL
+		cmd.line, response = nil, nil // not held while the client is waited for
+		cmd.left = base64.StdEncoding.EncodedLen(sasl.Most(x))
 		if cmd.next(); cmd.err != nil {
 			return cmd.err
 		}

@@ -294,6 +294,9 @@ func (c *conn) finish(cmd *command, err error) error {
 		}
 		c.tellHighest(cmd, false)
 	}
+	if c.access == nil {
+		c.in.long, cmd.line = nil, nil // a client that does not read its answer costs no more than that
+	}
 	c.status(cmd.tag, e)
 	if e.Type == imap.StatusResponseTypeBad {
 		if c.badRow++; c.badRow >= maxBad {

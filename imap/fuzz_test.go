@@ -48,7 +48,7 @@ func converse(t testing.TB, s *Server, in string) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c := &conn{srv: s, low: sc, net: sc, ctx: ctx, log: s.logger(), remote: netip.MustParseAddr("127.0.0.1")}
-	c.w.W = c.net
+	c.w.W, c.w.Small = c.net, true
 	c.in = newInput(c, &c.w)
 	c.serve()
 	return sc.out.String()

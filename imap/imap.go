@@ -112,9 +112,9 @@ type Server struct {
 
 // Limits on what a client may send.
 const (
-	maxEarlyCommand = 8 << 10  // a command and its literals, before login
+	maxEarlyCommand = 7 << 10  // a command and its literals, before login
 	maxCommand      = 64 << 10 // the same after login; APPEND's message is not counted
-	maxEarlyLiteral = 4 << 10  // one literal before login
+	maxEarlyLiteral = 4 << 10  // literals of a command before login
 	maxSkip         = 1 << 20  // of a line that is too long; more ends the connection
 	maxDepth        = 50       // nested parentheses
 	maxTag          = 128

@@ -77,7 +77,7 @@ func (c *conn) enter(cmd *command, who accounts.Login) error {
 		return no(imap.ResponseCodeLimit, "Too many connections of this account")
 	}
 	c.who, c.account, c.access = who, who.Account, c.srv.Store.As(who.Account)
-	c.in.authed = true
+	c.in.authed, c.in.br.late, c.w.Small = true, true, false
 	c.base, c.log = c.log, c.log.With("account", who.Account)
 	c.log.Info("imap: logged in", "tls", c.tls, "by", who.By)
 	cmd.code, cmd.text = "CAPABILITY "+c.capabilities(), "Logged in"

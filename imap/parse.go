@@ -19,13 +19,15 @@ import (
 // nothing, so that a command is parsed in straight lines and checked once, with
 // end. Loops over what a client sends ask ok.
 type parser struct {
-	in    *input
-	line  []byte // what is left of the line; only valid until the next line is read
-	lit   literal
-	left  int // bytes that the command may still take
-	depth int
-	err   error
-	utf8  bool // mailbox names are UTF-8, else modified UTF-7
+	in   *input
+	line []byte // what is left of the line; only valid until the next line is read
+	lit  literal
+	left int // bytes that the command may still take
+	// literals is how many bytes of the command were literals.
+	literals int64
+	depth    int
+	err      error
+	utf8     bool // mailbox names are UTF-8, else modified UTF-7
 }
 
 func (p *parser) ok() bool { return p.err == nil }

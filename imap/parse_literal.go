@@ -67,7 +67,7 @@ func (p *parser) literal() string {
 	l := p.lit
 	limit := int64(p.left)
 	if !p.in.authed {
-		limit = min(limit, maxEarlyLiteral)
+		limit = min(limit, maxEarlyLiteral-p.literals)
 	}
 	switch {
 	case l.binary:
@@ -89,6 +89,7 @@ func (p *parser) literal() string {
 		return ""
 	}
 	p.left -= len(b)
+	p.literals += l.size
 	p.next()
 	if slices.Contains(b, 0) {
 		p.fail("NUL in a literal")

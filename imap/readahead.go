@@ -11,7 +11,9 @@ const (
 	// commands fit, so that a connection that waits, which is what connections
 	// do, holds no more than this.
 	restBuffer = 192
-	// inputBuffer is how much is read ahead of who sends more.
+	// earlyBuffer is how much is read ahead of who sends more, before login.
+	earlyBuffer = 1 << 10
+	// inputBuffer is how much it is after login.
 	inputBuffer = 4 << 10
 )
 
@@ -26,6 +28,7 @@ type readAhead struct {
 	big   []byte // nil at rest
 	r, w  int    // what was read and not taken is between
 	much  bool   // the last read filled the buffer
+	late  bool   // after login
 	small [restBuffer]byte
 }
 
@@ -34,6 +37,14 @@ func (l *readAhead) buf() []byte {
 		return l.big
 	}
 	return l.small[:]
+}
+
+// size is how much may be read ahead.
+func (l *readAhead) size() int {
+	if l.late {
+		return inputBuffer
+	}
+	return earlyBuffer
 }
 
 // buffered is how many bytes were read ahead.
@@ -48,8 +59,8 @@ func (l *readAhead) fill() error {
 	switch {
 	case len(rest) == 0 && !l.much:
 		l.big = nil
-	case l.big == nil && (l.much || l.w == restBuffer):
-		l.big = make([]byte, inputBuffer)
+	case l.big == nil && (l.much || l.w == restBuffer), l.big != nil && len(l.big) < l.size() && len(rest) == len(l.big):
+		l.big = make([]byte, l.size())
 		copy(l.big, rest)
 	case l.r > 0:
 		copy(l.buf(), rest)
@@ -74,7 +85,7 @@ func (l *readAhead) line() ([]byte, error) {
 			l.r += seen + i + 1
 			return have[:seen+i+1], nil
 		}
-		if len(have) == inputBuffer {
+		if l.big != nil && len(have) == len(l.big) && len(have) >= l.size() {
 			l.r = l.w
 			return have, errLong
 		}

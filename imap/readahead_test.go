@@ -29,12 +29,15 @@ func TestLinesAreReadWhole(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		var text bytes.Buffer
 		for range 30 {
-			n := []int{r.IntN(50), r.IntN(restBuffer + 10), r.IntN(3 * inputBuffer), restBuffer, inputBuffer, inputBuffer - 1}[r.IntN(6)]
+			n := []int{r.IntN(50), r.IntN(restBuffer + 10), r.IntN(3 * inputBuffer), restBuffer, inputBuffer, inputBuffer - 1, earlyBuffer, earlyBuffer - 1, earlyBuffer - 2}[r.IntN(9)]
 			fmt.Fprintf(&text, "%s\r\n", strings.Repeat(string(rune('a'+r.IntN(26))), n))
 		}
 		l := &readAhead{src: few{bytes.NewReader(text.Bytes()), r}}
 		want := bufio.NewReader(bytes.NewReader(text.Bytes()))
 		for done := false; !done; {
+			if r.IntN(4) == 0 { // a login, or its end
+				l.late = !l.late
+			}
 			if r.IntN(4) == 0 { // a literal
 				n := []int{1 + r.IntN(20), r.IntN(2 * inputBuffer), inputBuffer}[r.IntN(3)]
 				got, exp := make([]byte, n), make([]byte, n)

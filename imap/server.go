@@ -117,6 +117,7 @@ func (s *Server) handle(g *guard.Conn) {
 	}
 	c.rec = s.Tamper.Recorder("imap", g.LocalAddr().String())
 	c.w.W = c.rec.Writer(c.net)
+	c.w.Small = true
 	c.in = newInput(c, &c.w)
 	s.state.add(c, s)
 	defer s.state.remove(c)

@@ -17,7 +17,7 @@ func (c *conn) unauthenticate(cmd *command) error {
 	c.leave()
 	c.log.Info("imap: logged out by UNAUTHENTICATE")
 	c.log = c.base
-	c.in.authed, c.w.utf8 = false, false
+	c.in.authed, c.in.br.late, c.w.Small, c.w.utf8 = false, false, true, false
 	c.early, c.badRow = 0, 0 // failures stay: they are of the peer
 	cmd.code = "CAPABILITY " + c.capabilities()
 	return nil

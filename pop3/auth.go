@@ -56,7 +56,7 @@ func (c *conn) auth(args []string) error {
 		c.w.raw("+ ")
 		c.w.bytes(base64.StdEncoding.AppendEncode(nil, challenge))
 		c.w.end()
-		line, cut, err := c.in.readLine(maxHeld, maxAuth)
+		line, cut, err := c.in.readLine(base64.StdEncoding.EncodedLen(sasl.Most(x))+2, maxAuth)
 		if err != nil {
 			return err
 		}

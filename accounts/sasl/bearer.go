@@ -34,8 +34,10 @@ func (b *bearer) Next(response []byte) (challenge []byte, done bool, err error) 
 		return nil, false, accounts.ErrBadCredentials
 	}
 	l, err := auth.AuthenticateToken(b.ctx, b.a)
+	empty := b.a.Password == ""
+	b.a.Login, b.a.Password = "", "" // not held while the client is waited for
 	switch {
-	case err == nil && b.a.Password == "":
+	case err == nil && empty:
 		err = accounts.ErrBadCredentials
 	case err == nil:
 		b.done(l)

@@ -16,6 +16,9 @@ func (l *login) Next(response []byte) (challenge []byte, done bool, err error) {
 	case response == nil:
 		return []byte("Username:"), false, nil
 	}
+	if len(response) > 0 && !name(string(response)) { // it is held while the password is waited for
+		return nil, false, ErrMalformed
+	}
 	l.user, l.asked = string(response), true
 	return []byte("Password:"), false, nil
 }

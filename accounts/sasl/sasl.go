@@ -42,7 +42,7 @@ const (
 )
 
 // MaxResponse is the most bytes that a client may send at a time, without base64:
-// tokens are long.
+// tokens are long. Mechanisms without tokens take less.
 const MaxResponse = 6144
 
 var (
@@ -206,11 +206,32 @@ type guard struct {
 	over  bool
 }
 
+// most is how long a response may be. Only tokens are long; of the others a part is
+// held, some of it twice, while the client is waited for.
+func (g *guard) most() int {
+	switch g.inner.(type) {
+	case *bearer:
+		return MaxResponse
+	case *scramServer: // two names, and a nonce or a proof
+		return 1280
+	}
+	return 3072 // two names and a password
+}
+
+// Most is how many bytes the client may send at a time in this exchange, at most
+// MaxResponse: doors need not read more.
+func Most(s Server) int {
+	if g, ok := s.(*guard); ok {
+		return g.most()
+	}
+	return MaxResponse
+}
+
 func (g *guard) Next(response []byte) (challenge []byte, done bool, err error) {
 	if g.over {
 		return nil, false, show(ErrMalformed)
 	}
-	if len(response) > MaxResponse {
+	if most := g.most(); len(response) > most {
 		err = ErrMalformed
 	} else {
 		challenge, done, err = g.inner.Next(response)

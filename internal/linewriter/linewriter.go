@@ -10,12 +10,19 @@ import (
 	"sync"
 )
 
-// Chunk is how many bytes of responses are gathered before they are written.
-const Chunk = 16 << 10
+// Chunk is how many bytes of responses are gathered before they are written, and
+// SmallChunk how many by a Writer that is Small.
+const (
+	Chunk      = 16 << 10
+	SmallChunk = 2 << 10
+)
 
 // buffers are shared by all connections, so that one which has nothing to say
 // holds none.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, Chunk); return &b }}
+var (
+	buffers = sync.Pool{New: func() any { b := make([]byte, 0, Chunk); return &b }}
+	small   = sync.Pool{New: func() any { b := make([]byte, 0, SmallChunk); return &b }}
+)
 
 // Borrow gives one of the buffers that Writers share, of Chunk bytes, for as short
 // as possible: until Return.
@@ -35,20 +42,32 @@ type Writer struct {
 	// Buf is what was gathered and has not left. Whoever appends to it calls Grow
 	// before.
 	Buf []byte
+	// Small is for a client that is not known yet: if it does not read what it is
+	// told, little is held for it. It holds from the next buffer on.
+	Small bool
 
 	pool *[]byte
+	most int // of bytes in Buf
 	open int // where the response at hand begins in Buf; -1 if part of it has left
 }
 
 // Grow makes room for n bytes in Buf, at most Chunk.
 func (w *Writer) Grow(n int) {
 	if w.pool == nil {
-		w.pool = Borrow()
-		w.Buf = (*w.pool)[:0]
+		w.take()
 	}
-	if len(w.Buf)+n > Chunk {
+	if len(w.Buf)+n > w.most {
 		w.Flush()
 	}
+}
+
+func (w *Writer) take() {
+	if w.Small {
+		w.pool, w.most = small.Get().(*[]byte), SmallChunk
+	} else {
+		w.pool, w.most = Borrow(), Chunk
+	}
+	w.Buf = (*w.pool)[:0]
 }
 
 // Flush writes what was gathered.
@@ -69,8 +88,15 @@ func (w *Writer) Flush() error {
 func (w *Writer) Release() error {
 	err := w.Flush()
 	if w.pool != nil && w.open == 0 {
-		*w.pool = w.Buf[:0]
-		Return(w.pool)
+		if w.most == SmallChunk {
+			if cap(w.Buf) <= 2*SmallChunk { // a long line may have made it grow
+				*w.pool = w.Buf[:0]
+			}
+			small.Put(w.pool)
+		} else {
+			*w.pool = w.Buf[:0]
+			Return(w.pool)
+		}
 		w.pool, w.Buf = nil, nil
 	}
 	return err
@@ -81,8 +107,8 @@ func (w *Writer) Holds() bool { return w.pool != nil }
 
 // Raw writes s as it is.
 func (w *Writer) Raw(s string) {
-	for w.Grow(256); len(s) > Chunk-len(w.Buf); w.Grow(256) {
-		k := Chunk - len(w.Buf)
+	for w.Grow(256); len(s) > w.most-len(w.Buf); w.Grow(256) {
+		k := w.most - len(w.Buf)
 		w.Buf = append(w.Buf, s[:k]...)
 		s = s[k:]
 	}
@@ -125,12 +151,12 @@ func (w *Writer) Abandon() bool {
 func (w *Writer) Bytes(p []byte) {
 	for len(p) > 0 && w.Err == nil {
 		w.Grow(1)
-		if len(w.Buf) == 0 && len(p) >= Chunk {
+		if len(w.Buf) == 0 && len(p) >= w.most {
 			w.open = -1
 			_, w.Err = w.W.Write(p)
 			return
 		}
-		k := min(len(p), Chunk-len(w.Buf))
+		k := min(len(p), w.most-len(w.Buf))
 		w.Buf = append(w.Buf, p[:k]...)
 		p = p[k:]
 	}
@@ -165,7 +191,7 @@ func (r *raw) ReadFrom(src io.Reader) (n int64, err error) {
 		if w.Err != nil {
 			return n, w.Err
 		}
-		k, err := src.Read(w.Buf[len(w.Buf):Chunk])
+		k, err := src.Read(w.Buf[len(w.Buf):w.most])
 		w.Buf = w.Buf[:len(w.Buf)+k]
 		n += int64(k)
 		if err == io.EOF {
