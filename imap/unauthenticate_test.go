@@ -10,7 +10,7 @@ import (
 // logged in.
 func TestUnauthenticateForgetsTheSession(t *testing.T) {
 	keep := map[string]string{
-		"srv": "", "net": "", "low": "", "in": "", "w": "", "ctx": "", "remote": "", "tls": "of the connection", "compressed": "likewise; there is no STARTTLS then",
+		"srv": "", "net": "", "low": "", "in": "", "w": "", "ctx": "", "remote": "", "tls": "of the connection", "rec": "likewise", "compressed": "likewise; there is no STARTTLS then",
 		"session": "ends", "log": "back to base", "base": "", "early": "begins anew", "badRow": "begins anew",
 		"over": "", "busy": "", "until": "", "deadline": "of the command at hand", "onWake": "nil between commands",
 		"failures": "of the peer: a login does not make three more guesses of it",
