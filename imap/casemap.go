@@ -23,9 +23,12 @@ func casemap(s string) string {
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
 		i += n
-		var x [utf8.UTFMax]byte
 		// One by one, so that marks stay in their order.
-		b = norm.NFKD.Append(b, x[:utf8.EncodeRune(x[:], unicode.ToTitle(r))]...)
+		was := len(b)
+		b = utf8.AppendRune(b, unicode.ToTitle(r))
+		if d := norm.NFKD.Properties(b[was:]).Decomposition(); d != nil {
+			b = append(b[:was], d...)
+		}
 	}
 	return string(b)
 }
