@@ -144,6 +144,11 @@ func (c *conn) findSorted(cmd *command, k *criteria, order []criterion, scored b
 			return nil, err
 		}
 	}
+	end, err := c.turn(found.len())
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	t, list, err := c.keys(cmd, slices.Collect(found.runs()), keysOf(order))
 	if err != nil {
 		return nil, err

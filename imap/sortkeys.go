@@ -148,7 +148,7 @@ func (t *keyTable) join(u *keyTable) *keyTable {
 const (
 	maxKeptKeys = 64 << 20
 	maxBoxKeys  = 32 << 20
-	maxOwnKeys  = 256 << 20
+	maxOwnKeys  = 128 << 20
 )
 
 // A keyCache keeps sort keys of the mailboxes that were sorted last, so that sorting
@@ -157,6 +157,7 @@ const (
 type keyCache struct {
 	once  sync.Once
 	seeds [2]maphash.Seed
+	turns chan struct{} // of large ones
 
 	mu    sync.Mutex
 	kept  []keptKeys // the one that was used last is last
@@ -170,7 +171,32 @@ type keptKeys struct {
 }
 
 func (kc *keyCache) init() {
-	kc.once.Do(func() { kc.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()} })
+	kc.once.Do(func() {
+		kc.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+		kc.turns = make(chan struct{}, maxLarge)
+	})
+}
+
+// Of those that sort more messages than largeSort, maxLarge do so at a time: so what
+// they all hold is bounded too.
+const (
+	largeSort = 20_000
+	maxLarge  = 4
+)
+
+// turn waits until n messages may be sorted, and returns what ends that.
+func (c *conn) turn(n int) (end func(), err error) {
+	if n <= largeSort {
+		return func() {}, nil
+	}
+	kc := &c.srv.state.keys
+	kc.init()
+	select {
+	case kc.turns <- struct{}{}:
+		return func() { <-kc.turns }, nil
+	case <-c.ctx.Done():
+		return nil, c.ctx.Err()
+	}
 }
 
 func (kc *keyCache) find(box store.MailboxID, validity uint32) int {

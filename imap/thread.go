@@ -34,6 +34,11 @@ func (c *conn) thread(cmd *command) error {
 	if err != nil {
 		return err
 	}
+	end, err := c.turn(found.len())
+	if err != nil {
+		return err
+	}
+	defer end()
 	t, list, err := c.keys(cmd, slices.Collect(found.runs()), want)
 	if err != nil {
 		return err
