@@ -155,6 +155,9 @@ func FuzzLoggedIn(f *testing.F) {
 		"a IDLE\r\nDONE\r\n",
 		"a NOTIFY SET STATUS (personal (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)) (subtree (x \"y z\") NONE)\r\nb CREATE x/y\r\nc RENAME x z\r\nd DELETE z/y\r\ne UNSUBSCRIBE z\r\nf NOTIFY NONE\r\n",
 		"a NOTIFY SET (mailboxes {1+}\r\nx (MailboxName Other))\r\n", "a NOTIFY SET (selected (MessageNew (BODY[TEXT",
+		"a ENABLE QRESYNC CONDSTORE\r\nb SELECT INBOX (QRESYNC (1767323045 1 1:9 (1:2 1:2)))\r\nc UID STORE 1:* +FLAGS (\\Deleted)\r\nd EXPUNGE\r\n",
+		"a ENABLE QRESYNC UIDONLY\r\nb SELECT INBOX (CONDSTORE QRESYNC (1767323045 2 (1,4294967295 2:3)))\r\nc UID FETCH 1:* FLAGS (VANISHED CHANGEDSINCE 1 PARTIAL -1:-3)\r\n",
+		"a STATUS INBOX (HIGHESTMODSEQ MAILBOXID)\r\nb LIST \"\" % RETURN (STATUS (HIGHESTMODSEQ))\r\n",
 	)
 }
 
@@ -176,6 +179,9 @@ func FuzzSelected(f *testing.F) {
 		"a ESEARCH IN (selected personal subtree (INBOX \"x/y\") inboxes) RETURN (MIN SAVE) UID 1:*\r\n",
 		"a SEARCH "+strings.Repeat("NOT ", 60)+"SEEN\r\n", "a SEARCH "+strings.Repeat("(", 60)+"\r\n", "a SEARCH "+strings.Repeat("OR ", 60)+"\r\n",
 		"a NOTIFY SET (selected-delayed (MessageNew (FLAGS ENVELOPE BODY[TEXT]<1.5>) MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge))\r\nb APPEND INBOX {5+}\r\nhello\r\nc COPY 1 INBOX\r\nd IDLE\r\nDONE\r\n",
+		"a UID FETCH 1:* (MODSEQ EMAILID THREADID SAVEDATE PREVIEW (LAZY)) (CHANGEDSINCE 1 PARTIAL 1:2)\r\n",
+		"a STORE 1:2 (UNCHANGEDSINCE 2) +FLAGS.SILENT (\\Seen)\r\nb STORE 1 (UNCHANGEDSINCE 0) FLAGS ()\r\nc FETCH 1 PREVIEW (CHANGEDSINCE 9)\r\n",
+		"a SEARCH RETURN (ALL MIN) OR MODSEQ \"/flags/\\\\Seen\" all 2 NOT EMAILID M1 SAVEDON 1-Jan-2026 THREADID T1 SAVEDATESUPPORTED\r\n",
 		"a STORE 4294967295:*,* -FLAGS ()\r\n", "a COPY 0 INBOX\r\n",
 	)
 }

@@ -296,7 +296,7 @@ func TestSections(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"(a (b \"c\"))", "1:*,3 x", "[1.2.HEADER.FIELDS (a b)]<1.2>", `"17-Jul-1996 02:44:25 -0700"`, "&U,BTFw-", `(\Seen x)`, "~{3+}"} {
+	for _, s := range []string{"(a (b \"c\"))", "1:*,3 x", "[1.2.HEADER.FIELDS (a b)]<1.2>", `"17-Jul-1996 02:44:25 -0700"`, "&U,BTFw-", `(\Seen x)`, "~{3+}", "(1 2 3:4 (5 6))", "-1:-2", "(UNCHANGEDSINCE 7)"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -313,6 +313,9 @@ func FuzzParse(f *testing.F) {
 			func(p *parser) { p.listReturn(&listOptions{}) },
 			func(p *parser) { p.listSelect(&listOptions{}) },
 			func(p *parser) { p.storeOp(); p.sp(); p.storeFlags() },
+			func(p *parser) { p.resync() },
+			func(p *parser) { p.unchangedSince() },
+			func(p *parser) { p.partialRange() },
 			func(p *parser) { p.base64(true) },
 			func(p *parser) {
 				if p.lit.set {
