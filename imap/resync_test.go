@@ -260,28 +260,28 @@ func (c *resyncClient) come() {
 	}
 }
 
-// A sharing lends a mailbox to another account under a name of its own.
-type sharing struct {
+// A lending gives a mailbox to another account under a name of its own.
+type lending struct {
 	store.Backend
 	user store.AccountID
 	name string
 	box  store.MailboxID
 }
 
-type sharingTx struct {
+type lendingTx struct {
 	store.Tx
-	s *sharing
+	s *lending
 }
 
-func (t sharingTx) MailboxByName(id store.AccountID, name string) (store.Mailbox, error) {
+func (t lendingTx) MailboxByName(id store.AccountID, name string) (store.Mailbox, error) {
 	if id == t.s.user && name == t.s.name {
 		return t.Tx.Mailbox(t.s.box)
 	}
 	return t.Tx.MailboxByName(id, name)
 }
 
-func (s *sharing) View(ctx context.Context, fn func(store.Tx) error) error {
-	return s.Backend.View(ctx, func(tx store.Tx) error { return fn(sharingTx{tx, s}) })
+func (s *lending) View(ctx context.Context, fn func(store.Tx) error) error {
+	return s.Backend.View(ctx, func(tx store.Tx) error { return fn(lendingTx{tx, s}) })
 }
 
 // A client that disconnects whenever it likes, and others who change what they like,
@@ -290,7 +290,7 @@ func TestResyncEndsWithWhatIsThere(t *testing.T) { testResync(t, "ann", "Work") 
 func TestResyncOfASharedMailbox(t *testing.T)    { testResync(t, "bob", "Lent") }
 
 func testResync(t *testing.T, user, name string) {
-	backend := &sharing{Backend: new(memstore.Backend), user: "b1", name: "Lent"}
+	backend := &lending{Backend: new(memstore.Backend), user: "b1", name: "Lent"}
 	st := &store.Store{Backend: backend, Blobs: new(memblob.Store)}
 	other := &store.Store{Backend: backend.Backend, Blobs: st.Blobs} // of another process
 	addr := start(t, &Server{InsecureAuth: true, Store: st})

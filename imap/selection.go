@@ -46,16 +46,20 @@ func (s *selection) resolve(set imap.NumSet) ([]span, error) {
 
 // note takes what this session changed itself into what its client was told, so
 // that it is not told again.
-func (s *selection) note(ms []store.Message) {
+func (s *selection) note(ms []store.Message) { s.snap = s.snap.with(ms) }
+
+// with returns s with those of ms that are in it as they are now.
+func (s *snapshot) with(ms []store.Message) *snapshot {
 	changes := make([]change, 0, len(ms))
 	for _, m := range ms {
-		if _, ok := s.snap.find(m.UID); ok {
+		if _, ok := s.find(m.UID); ok {
 			changes = append(changes, change{row: row{m.UID, joinFlags(m.Flags), m.ModSeq}})
 		}
 	}
-	if len(changes) > 0 {
-		s.snap = s.snap.apply(changes)
+	if len(changes) == 0 {
+		return s
 	}
+	return s.apply(changes)
 }
 
 // poll tells the client what changed, before the OK of a command.

@@ -58,8 +58,7 @@ func (c *conn) store(cmd *command) error {
 	}
 	is, err = c.sel.view.refresh(c.ctx)
 	if err != nil { // it is done, whatever can be read now
-		c.sel.note(changed)
-		is = c.sel.snap
+		is = c.sel.snap.with(changed)
 	} else if len(failed) > 0 {
 		is, failed = c.storeAgain(change, is, failed)
 	}
