@@ -30,6 +30,8 @@ type Options struct {
 	// Clock is the time of the server; nil means real time. A *Clock stands
 	// until the test moves it.
 	Clock mailkeel.Clock
+	// DKIM signs what leaves a server of a World, with a key of its own that DNS tells.
+	DKIM bool
 	// Faults happen from the start: see Fail.
 	Faults []Fault
 	// Patience is how long a Wait lasts whose context has no deadline; zero

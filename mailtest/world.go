@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/delivery/remote"
 	"github.com/mailkeel/mailkeel/server"
 	"github.com/mailkeel/mailkeel/smtp"
@@ -84,6 +85,14 @@ func (w *World) Server(domain string, options ...Options) *Server {
 	w.DNS.add(w.tb,
 		fmt.Sprintf("%s. MX 10 %s.", domain, o.Hostname), fmt.Sprintf("%s. A %s", o.Hostname, ip),
 		fmt.Sprintf("%d.100.51.198.in-addr.arpa. PTR %s.", n, o.Hostname), fmt.Sprintf(`%s. TXT "v=spf1 mx -all"`, domain))
+	var sign func(mailkeel.Transport) mailkeel.Transport
+	if o.DKIM {
+		sign = func(next mailkeel.Transport) mailkeel.Transport {
+			s, record := newSigner(next, domain)
+			w.DNS.add(w.tb, record)
+			return s
+		}
+	}
 	edit := o.Config
 	o.Config = func(c *server.Config) {
 		c.SMTP = server.Listen{Listener: h.peer}
@@ -91,6 +100,9 @@ func (w *World) Server(domain string, options ...Options) *Server {
 		c.Rest = &remote.Transport{
 			Hostname: o.Hostname, Resolver: w.DNS, Dial: w.dialer(ip), TLS: w.ca.clientTLS(),
 			IdleTimeout: -1, DeadFor: -1, Clock: w.Clock, Logger: c.Logger,
+		}
+		if sign != nil {
+			c.Rest = sign(c.Rest)
 		}
 		if edit != nil {
 			edit(c)
