@@ -163,24 +163,28 @@ func (p *searchParser) sources() (s sources) {
 // there are left out.
 func (c *conn) resolveSources(s sources) (out []store.Folder, err error) {
 	if s.selected {
-		out = append(out, store.Folder{Mailbox: c.sel.snap.box, Rights: c.sel.rights})
+		f := store.Folder{Mailbox: c.sel.snap.box, Rights: c.sel.rights}
+		if f.Name, _, err = (&naming{c: c}).name(&f.Mailbox); err != nil {
+			return nil, err
+		}
+		out = append(out, f)
 		if s.selectedOnly() {
 			return out, nil
 		}
 	}
-	folders, err := c.access.Folders(c.ctx)
+	folders, err := c.folders()
 	if err != nil {
 		return nil, err
 	}
 	for _, f := range folders {
 		// "inboxes" are those that new mail is filed in; here it is one.
-		if s.personal || s.inboxes && f.Name == inbox || s.subscribed && f.Subscribed || slices.ContainsFunc(s.names, func(n sourceName) bool {
+		if s.personal && f.Account == c.account || s.inboxes && f.Name == inbox || s.subscribed && f.Subscribed || slices.ContainsFunc(s.names, func(n sourceName) bool {
 			return n.covers(f.Name)
 		}) {
 			out = append(out, f)
 		}
 	}
-	for _, n := range s.names { // those of others, by their whole names
+	for _, n := range s.names { // also what is not listed
 		f, err := c.folder(n.name)
 		switch {
 		case err == nil:
