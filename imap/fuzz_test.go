@@ -43,11 +43,15 @@ func (anyone) Authenticate(_ context.Context, a accounts.Attempt) (accounts.Logi
 
 // converse serves a client that says all of in, and returns what it was told.
 func converse(t testing.TB, s *Server, in string) string {
+	return converseFrom(t, s, netip.MustParseAddr("127.0.0.1"), in)
+}
+
+func converseFrom(t testing.TB, s *Server, addr netip.Addr, in string) string {
 	s.init()
 	sc := &script{Reader: strings.NewReader(in)}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	c := &conn{srv: s, low: sc, net: sc, ctx: ctx, log: s.logger(), remote: netip.MustParseAddr("127.0.0.1")}
+	c := &conn{srv: s, low: sc, net: sc, ctx: ctx, log: s.logger(), remote: addr}
 	c.w.W, c.w.Small = c.net, true
 	c.in = newInput(c, &c.w)
 	c.serve()
