@@ -3,17 +3,23 @@ package imap
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/accounts/static"
 	"github.com/mailkeel/mailkeel/internal/testclock"
 )
 
@@ -108,21 +114,108 @@ func wellFormed(t testing.TB, in, out string) {
 	}
 }
 
+// everybody is anyone with every mechanism: tokens, certificates, acting as others.
+type everybody struct{ *static.Directory }
+
+func (everybody) Authenticate(ctx context.Context, a accounts.Attempt) (accounts.Login, error) {
+	return anyone{}.Authenticate(ctx, a)
+}
+
+// spoken is what the clients of all dialogs say, a connection each: so that a new
+// command is fuzzed once it has a dialog. What begins with a word of skip is left
+// out.
+func spoken(f *testing.F, skip ...string) (all []string) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		f.Fatal("no dialogs:", err)
+	}
+	form := regexp.MustCompile(`^C([0-9]*)([:=]) ?(.*)$`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		said := map[string]*strings.Builder{}
+		for l := range strings.SplitSeq(string(text), "\n") {
+			m := form.FindStringSubmatch(l)
+			if m == nil {
+				continue
+			}
+			if w := strings.Fields(m[3]); len(w) > 1 && slices.Contains(skip, strings.ToUpper(w[1])) {
+				continue
+			}
+			if said[m[1]] == nil {
+				said[m[1]] = new(strings.Builder)
+			}
+			if raw, err := strconv.Unquote(m[3]); m[2] == "=" && err == nil {
+				said[m[1]].WriteString(raw)
+			} else {
+				said[m[1]].WriteString(m[3] + "\r\n")
+			}
+		}
+		for _, sb := range said {
+			all = append(all, sb.String())
+		}
+	}
+	return all
+}
+
+// farewell ends whatever a client may have begun: a line, an exchange, IDLE, and
+// literals of any size that is taken.
+var farewell = "\r\n*\r\nDONE\r\n" + strings.Repeat("zz NOOP"+strings.Repeat(" ", 6000)+"\r\n", 14)
+
+// fuzzSession checks what holds for whatever a client says: nothing panics; what the
+// server says is a sequence of responses; every tag in it is one of the client's, and
+// no more often than a line of the client has it; the next command is answered, or the
+// connection ends with a BYE; and it costs memory in proportion.
 func fuzzSession(f *testing.F, preamble string, seeds ...string) {
 	for _, s := range seeds {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
 		s := &Server{
-			Hostname: "h", Store: newStore(), Auth: anyone{}, InsecureAuth: true, MaxAppend: 10_000,
+			Hostname: "h", Store: newStore(), Auth: everybody{grants()}, InsecureAuth: true, MaxAppend: 10_000,
 			Clock: new(testclock.Clock), Logger: slog.New(notPanic{t: t}),
 		}
 		put(t, s.Store, "a1", inbox, "Subject: one\nTo: x\n\nhello\n", `\Seen`)
 		put(t, s.Store, "a1", inbox, "Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b\n\ntwo\n--b--\n", "kw")
-		in = preamble + in
-		wellFormed(t, in, converse(t, s, in))
+		said := preamble + in + farewell
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		out := converse(t, s, said)
+		runtime.ReadMemStats(&after)
 		s.Close()
+		wellFormed(t, said, out)
+		answered(t, said, out)
+		if used, most := after.TotalAlloc-before.TotalAlloc, uint64(32<<20+200*len(said)+20*len(out)); used > most {
+			t.Errorf("%d bytes were allocated for %d and %d bytes", used, len(said), len(out))
+		}
 	})
+}
+
+// answered checks the tags of what a server said.
+func answered(t testing.TB, in, out string) {
+	tags := map[string]int{}
+	for l := range strings.SplitSeq(in, "\n") {
+		tag, _, _ := strings.Cut(strings.TrimLeft(l, " "), " ")
+		tags[strings.TrimRight(tag, "\r")]++
+	}
+	if !strings.Contains(out, "\r\nzz OK ") && !strings.Contains(out, "* BYE ") {
+		t.Fatalf("the last commands are not answered: %.300q", out[max(0, len(out)-300):])
+	}
+	given := map[string]int{}
+	for l := range strings.SplitSeq(out, "\r\n") {
+		f := strings.SplitN(l, " ", 3)
+		if len(f) == 3 && f[0] != "*" && f[0] != "+" && (f[1] == "OK" || f[1] == "NO" || f[1] == "BAD") {
+			given[f[0]]++
+		}
+	}
+	for tag, n := range given {
+		// What a literal or a message holds may look like an answer, too.
+		if n > tags[tag] && tags[tag] > 0 && strings.Count(in, tag) < n {
+			t.Fatalf("%d answers to %q, which was said %d times", n, tag, tags[tag])
+		}
+	}
 }
 
 const (
@@ -132,6 +225,9 @@ const (
 
 // FuzzEarly is a session before login.
 func FuzzEarly(f *testing.F) {
+	for _, s := range spoken(f) {
+		f.Add(s)
+	}
 	fuzzSession(f, "",
 		"a CAPABILITY\r\nb NOOP\r\nc LOGOUT\r\n",
 		"a LOGIN {1}\r\na {6+}\r\nsecret\r\nb NOOP\r\n",
@@ -147,6 +243,9 @@ func FuzzEarly(f *testing.F) {
 
 // FuzzLoggedIn is a session without a mailbox.
 func FuzzLoggedIn(f *testing.F) {
+	for _, s := range spoken(f, "LOGIN", "AUTHENTICATE", "STARTTLS") {
+		f.Add(s)
+	}
 	fuzzSession(f, loginPreamble,
 		"a ENABLE IMAP4rev2 UTF8=ACCEPT\r\nb LIST \"\" *\r\n",
 		"a CREATE &U,BTFw-/x (USE (\\Sent))\r\nb LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (% *) RETURN (STATUS (MESSAGES SIZE) CHILDREN)\r\nc DELETE &U,BTFw-\r\n",
@@ -167,6 +266,9 @@ func FuzzLoggedIn(f *testing.F) {
 
 // FuzzSelected is a session with a mailbox.
 func FuzzSelected(f *testing.F) {
+	for _, s := range spoken(f, "LOGIN", "AUTHENTICATE", "STARTTLS", "SELECT", "EXAMINE", "CLOSE", "UNSELECT") {
+		f.Add(s)
+	}
 	fuzzSession(f, selectPreamble,
 		"a STORE 1:* +FLAGS (\\Deleted x)\r\nb EXPUNGE\r\n",
 		"a UID STORE 1,2 FLAGS.SILENT \\Seen\r\nb NOOP\r\n",
@@ -195,4 +297,23 @@ func FuzzIdle(f *testing.F) {
 	fuzzSession(f, selectPreamble+"i IDLE\r\n",
 		"DONE\r\na NOOP\r\n", "done\r\n", "DONE {5+}\r\nhello\r\n", "a NOOP\r\nDONE\r\n", "\r\n", "DONE", strings.Repeat("DONE", 5000)+"\r\na NOOP\r\n",
 	)
+}
+
+// FuzzContinuation is a client in the middle of an exchange.
+func FuzzContinuation(f *testing.F) {
+	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	for _, seed := range []string{
+		"PLAIN\r\n" + b64("\x00a\x00secret") + "\r\n", "PLAIN\r\n*\r\n", "PLAIN =\r\n", "LOGIN =\r\nx\r\n",
+		"LOGIN\r\n" + b64("a") + "\r\n" + b64("secret") + "\r\n",
+		"SCRAM-SHA-256 " + b64("n,,n=ann@example.org,r=abc") + "\r\n" + b64("c=biws,r=abc,p=AAAA") + "\r\n",
+		"SCRAM-SHA-256\r\n\r\n" + b64("y,a=bob@example.org,n=ann@example.org,r=abc") + "\r\n*\r\n",
+		"SCRAM-SHA-256-PLUS\r\n", "EXTERNAL =\r\n", "NONESUCH\r\n",
+		"OAUTHBEARER " + b64("n,a=a@b,\x01auth=Bearer x\x01\x01") + "\r\nAQ==\r\n", "OAUTHBEARER\r\n" + b64("n,,\x01auth=\x01\x01") + "\r\n*\r\n",
+		"XOAUTH2 " + b64("user=a@b\x01auth=Bearer x\x01\x01") + "\r\n\r\n",
+		"PLAIN\r\n{10+}\r\n0123456789\r\n", "PLAIN\r\n" + strings.Repeat("A", 9000) + "\r\n", "PLAIN " + strings.Repeat("A", 9000) + "\r\n",
+		"PLAIN\r\nAA\tAA\r\nb NOOP\r\n", "PLAIN\r\nAAAA\x00\r\nb NOOP\r\n",
+	} {
+		f.Add(seed)
+	}
+	fuzzSession(f, "a AUTHENTICATE ")
 }
