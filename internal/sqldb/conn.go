@@ -212,6 +212,12 @@ func wrap(q string, err error) error {
 	switch zs.ErrCode(err).ToPrimary() {
 	case zs.ResultCorrupt, zs.ResultNotADB:
 		err = errors.Join(ErrDamaged, err)
+	case zs.ResultError:
+		for _, missing := range []string{"no such table", "no such column", "has no column named"} {
+			if strings.Contains(err.Error(), missing) {
+				err = errors.Join(ErrSchema, err)
+			}
+		}
 	}
 	return fmt.Errorf("sqldb: %.60s: %w", q, err)
 }

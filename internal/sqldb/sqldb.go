@@ -21,6 +21,9 @@ var (
 	ErrClosed = errors.New("sqldb: closed")
 	// ErrDamaged means that the file of the database is not as it was written.
 	ErrDamaged = errors.New("sqldb: the database is damaged")
+	// ErrSchema means that a table or a column that a statement names is not there.
+	// After Migrate that is damage, or a statement that was never right.
+	ErrSchema = errors.New("sqldb: a table or column is missing")
 	// ErrNewer is returned by Migrate when the tables come from a later
 	// version of the program.
 	ErrNewer = errors.New("sqldb: the database was written by a newer version")

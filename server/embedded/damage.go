@@ -70,7 +70,8 @@ func (h *Home) Files(ctx context.Context, deep, repair bool, progress func(read 
 
 // explain names the file that is damaged.
 func (h *Home) explain(err error) error {
-	if errors.Is(err, sqldb.ErrDamaged) && !errors.Is(err, ErrDamaged) {
+	damaged := errors.Is(err, sqldb.ErrDamaged) || errors.Is(err, sqldb.ErrSchema) // names of the tables are bytes too
+	if damaged && !errors.Is(err, ErrDamaged) {
 		return &DamageError{h.Dir, "mail.db", err}
 	}
 	return err
