@@ -24,7 +24,9 @@ type view struct {
 	access *store.Access
 	id     store.MailboxID
 
-	mu     sync.Mutex // held while reading
+	asked  atomic.Uint64 // how often somebody asked for what is now
+	mu     sync.Mutex    // held while reading
+	served uint64        // of asked, those that a reading has answered
 	cur    atomic.Pointer[snapshot]
 	failed atomic.Pointer[error] // of the last reading for those in IDLE
 
@@ -36,9 +38,26 @@ type view struct {
 
 // refresh moves the view to what is now, and returns that. ErrNotFound means that
 // the mailbox has gone.
+//
+// One reading serves all who asked before it began: twenty sessions that have each
+// appended a message, in one commit, read once.
 func (v *view) refresh(ctx context.Context) (*snapshot, error) {
+	ask := v.asked.Add(1)
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if s := v.cur.Load(); s != nil && v.served >= ask {
+		return s, nil
+	}
+	all := v.asked.Load()
+	s, err := v.read(ctx)
+	if err == nil {
+		v.served = all
+	}
+	return s, err
+}
+
+// read is refresh for who holds mu.
+func (v *view) read(ctx context.Context) (*snapshot, error) {
 	old := v.cur.Load()
 	if old == nil {
 		return v.load(ctx)
