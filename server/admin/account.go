@@ -22,6 +22,8 @@ type accountArgs struct {
 	Password *string   `json:"password,omitempty"`
 	Generate bool      `json:"generate,omitempty"`
 	Quota    *int64    `json:"quota,omitempty"`
+	Messages *int64    `json:"max_messages,omitempty"`
+	Shared   *bool     `json:"shared,omitempty"`
 	SendAs   *[]string `json:"send_as,omitempty"`
 	AdminOf  *[]string `json:"admin_of,omitempty"`
 	Enable   bool      `json:"enable,omitempty"`
@@ -35,8 +37,12 @@ type Account struct {
 	Disabled bool               `json:"disabled"`
 	Quota    int64              `json:"quota"` // bytes, zero means any number
 	Used     int64              `json:"used"`  // bytes
-	SendAs   []string           `json:"send_as,omitempty"`
-	AdminOf  []string           `json:"admin_of,omitempty"`
+	// MaxMessages is zero for any number.
+	MaxMessages int64    `json:"max_messages,omitempty"`
+	Messages    int      `json:"messages"`
+	Shared      bool     `json:"shared,omitempty"` // no person; its mailboxes are for those with rights in them
+	SendAs      []string `json:"send_as,omitempty"`
+	AdminOf     []string `json:"admin_of,omitempty"`
 	// Password is one that was made just now; it is shown this once.
 	Password string `json:"password,omitempty"`
 }
@@ -45,12 +51,12 @@ type Account struct {
 func (a *Admin) row(ctx context.Context, acc accounts.Account) (Account, error) {
 	r := Account{
 		Address: acc.Address, ID: acc.ID, Name: acc.Name, Disabled: acc.Disabled,
-		Quota: acc.Quota, SendAs: acc.SendAs, AdminOf: acc.AdminOf,
+		Quota: acc.Quota, MaxMessages: acc.MaxMessages, Shared: acc.Shared, SendAs: acc.SendAs, AdminOf: acc.AdminOf,
 	}
 	err := a.Store.Backend.View(ctx, func(tx store.Tx) error {
 		rows, err := tx.Accounts(acc.ID)
 		if err == nil {
-			r.Used = rows[0].Bytes
+			r.Used, r.Messages = rows[0].Bytes, rows[0].Messages
 		}
 		return err
 	})
@@ -62,6 +68,8 @@ func (args *accountArgs) edit(acc *accounts.Account) {
 	set(&acc.Address, args.Rename)
 	set(&acc.Name, args.Name)
 	set(&acc.Quota, args.Quota)
+	set(&acc.MaxMessages, args.Messages)
+	set(&acc.Shared, args.Shared)
 	set(&acc.SendAs, args.SendAs)
 	set(&acc.AdminOf, args.AdminOf)
 	if args.Enable {

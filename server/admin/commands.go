@@ -54,7 +54,7 @@ func (in *input) none() error {
 
 // The members of rows. Names do not change; others may be added.
 const (
-	accountJSON = "address, id, name?, disabled, quota (0: any), used, send_as?, admin_of?, password? (one just made)"
+	accountJSON = "address, id, name?, disabled, quota (0: any), used, max_messages?, messages, shared?, send_as?, admin_of?, password? (one just made)"
 	domainJSON  = "name, catch_all?, postmaster?, warning?"
 	aliasJSON   = "address, targets, warning?"
 	itemJSON    = `id, state ("held", "waiting", "due", "trying"), from, to, given?, route, size, queued, due,
@@ -135,6 +135,13 @@ func parseAccount(verb string) func(*flag.FlagSet) func(*input) (any, error) {
 			password = optional(fs, "password", "the `password`; - reads it from the first line of standard input")
 			name := optional(fs, "name", "the `name` of the person")
 			quota := optional(fs, "quota", "the `space` it may use, such as 500M or 2G; 0 means any")
+			messages := optional(fs, "max-messages", "the `number` of messages it may have; 0 means any")
+			shared := new(*bool)
+			fs.BoolFunc("shared", "it is no person: who gets rights in its mailboxes, over IMAP, finds them below Shared Folders; -shared=false ends that", func(s string) error {
+				b, err := strconv.ParseBool(s)
+				*shared = &b
+				return err
+			})
 			sendAs := list(fs, "send-as", "further `addresses` it may send from, with commas between; *@domain is all of one")
 			adminOf := list(fs, "admin-of", "the `domains` it looks after, with commas between; * is all")
 			rename := new(*string)
@@ -148,7 +155,14 @@ func parseAccount(verb string) func(*flag.FlagSet) func(*input) (any, error) {
 				if args.Address, err = in.exactly("address"); err != nil {
 					return nil, err
 				}
-				args.Name, args.SendAs, args.AdminOf, args.Rename = *name, *sendAs, *adminOf, *rename
+				args.Name, args.SendAs, args.AdminOf, args.Rename, args.Shared = *name, *sendAs, *adminOf, *rename, *shared
+				if *messages != nil {
+					n, err := strconv.ParseInt(**messages, 10, 64)
+					if err != nil || n < 0 {
+						return nil, control.Usagef("%q is no number of messages", **messages)
+					}
+					args.Messages = &n
+				}
 				if *quota != nil {
 					n, err := ParseSize(**quota)
 					if err != nil {

@@ -106,11 +106,19 @@ func showAccount(done string) func(io.Writer) shower {
 func showAccounts(w io.Writer) shower {
 	return newTable(w, "ADDRESS\tNAME\tUSED\tQUOTA\tSTATE\tSEND-AS\tADMIN-OF", "no accounts", decoded(func(a Account) []string {
 		state, quota := "enabled", "any"
+		if a.Shared {
+			state = "shared"
+		}
 		if a.Disabled {
 			state = "disabled"
 		}
 		if a.Quota > 0 {
 			quota = FormatSize(a.Quota)
+		}
+		if n := strconv.FormatInt(a.MaxMessages, 10) + " messages"; a.MaxMessages > 0 && a.Quota > 0 {
+			quota += ", " + n
+		} else if a.MaxMessages > 0 {
+			quota = n
 		}
 		return []string{a.Address, a.Name, FormatSize(a.Used), quota, state, strings.Join(a.SendAs, ","), strings.Join(a.AdminOf, ",")}
 	}))
