@@ -87,22 +87,31 @@ func (s *searcher) whole(e *entry) (*searchtext.Message, error) {
 	*m = searchtext.Message{Root: root, Prefix: int64(len(e.cold.Prefix)), Open: func(off, n int64) (io.ReadCloser, error) {
 		return s.c.open(e, extent{off, n})
 	}}
-	if e.msg.Size > searchtext.Small || len(s.q.needles) == 0 {
-		return m, nil // of which the header is enough, or a part
+	switch n := m.HeaderSize(); {
+	case len(s.q.needles) == 0 && n <= smallHeader:
+		m.Head, err = s.bytes(e, n)
+	case len(s.q.needles) > 0 && e.msg.Size <= searchtext.Small:
+		m.Raw, err = s.bytes(e, e.msg.Size)
 	}
-	rc, err := s.c.open(e, extent{0, e.msg.Size})
+	return m, err
+}
+
+// smallHeader is up to what size a header is read as a whole.
+const smallHeader = 64 << 10
+
+// bytes reads the first n bytes of a message. They are valid until the next call.
+func (s *searcher) bytes(e *entry, n int64) ([]byte, error) {
+	rc, err := s.c.open(e, extent{0, n})
 	if err != nil {
 		return nil, err
 	}
 	defer rc.Close()
-	if cap(s.raw) < int(e.msg.Size) {
-		s.raw = make([]byte, e.msg.Size, searchtext.Small)
+	if int64(cap(s.raw)) < n {
+		s.raw = make([]byte, max(n, searchtext.Small))
 	}
-	s.raw = s.raw[:e.msg.Size]
-	n, err := io.ReadFull(rc, s.raw)
+	got, err := io.ReadFull(rc, s.raw[:n])
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return nil, err
 	}
-	m.Raw = s.raw[:n]
-	return m, nil
+	return s.raw[:got], nil
 }

@@ -58,7 +58,15 @@ type query struct {
 }
 
 // A headerKey is a text in the field of a name in lower case.
-type headerKey struct{ field, text string }
+type headerKey struct {
+	field, text string
+	needle      textfold.Needle // of text
+}
+
+func newHeaderKey(field, text string) headerKey {
+	text = textfold.String(text)
+	return headerKey{strings.ToLower(field), text, textfold.NewNeedle(text)}
+}
 
 // unread reports whether the answer may not be in the envelope.
 func (k headerKey) unread() bool {
@@ -116,7 +124,7 @@ func (q *query) compile(sel *selection, k *criteria) *matcher {
 	}
 	for _, h := range k.Header {
 		m.headers = append(m.headers, len(q.headers))
-		q.headers = append(q.headers, headerKey{strings.ToLower(h.Key), textfold.String(h.Value)})
+		q.headers = append(q.headers, newHeaderKey(h.Key, h.Value))
 	}
 	for _, s := range k.Body {
 		m.needles = append(m.needles, len(q.needles))

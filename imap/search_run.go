@@ -227,13 +227,15 @@ func (s *searcher) examine() (verdict, error) {
 	if err != nil {
 		return fails, err
 	}
-	if q.wantsHeader(f) && !s.text.notInHeader(m.RawHeader()) {
-		h, err := m.Header()
-		if err != nil {
-			return fails, err
+	if q.wantsHeader(f) {
+		if !s.text.notInHeader(m.RawHeader()) {
+			h, err := m.Header()
+			if err != nil {
+				return fails, err
+			}
+			q.inHeader(h, f)
+			s.text.header(h)
 		}
-		q.inHeader(h, f)
-		s.text.header(h)
 		if v = q.ask(q.matcher, f); v != unknown {
 			return v, nil
 		}

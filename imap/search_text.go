@@ -84,17 +84,22 @@ func (s *textSearch) header(h *header.Header) {
 // for in it. Fields are not told apart, so a needle with a colon is not decided, nor
 // what words in another charset say.
 func (s *textSearch) notInHeader(raw []byte) bool {
-	for i := range s.f.header {
-		if s.f.header[i] == unknown {
-			return false
-		}
-	}
 	if raw == nil || bytes.Contains(raw, []byte("=?")) || !textfold.ASCII(raw) {
 		return false
+	}
+	for i := range s.q.headers {
+		if k := &s.q.headers[i]; s.f.header[i] == unknown && k.needle.InASCII(raw) {
+			return false
+		}
 	}
 	for i := range s.q.needles {
 		if n := &s.q.needles[i]; s.looksFor(i, true) && (bytes.IndexByte(n.Text(), ':') >= 0 || n.InASCII(raw)) {
 			return false
+		}
+	}
+	for i, v := range s.f.header {
+		if v == unknown {
+			s.f.header[i] = fails
 		}
 	}
 	return true

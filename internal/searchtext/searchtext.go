@@ -28,7 +28,9 @@ type Message struct {
 	Prefix int64 // bytes in front of what Root counts from
 	// Raw is the whole message, prefix and all. If it is nil, Open reads n bytes of
 	// it from off, or all that follows if n < 0.
-	Raw  []byte
+	Raw []byte
+	// Head is the header, or the first MaxHeader of it, if that was read and Raw not.
+	Head []byte
 	Open func(off, n int64) (io.ReadCloser, error)
 }
 
@@ -105,13 +107,20 @@ func LineText(f header.Field) string { return f.Name() + ": " + FieldText(f) }
 
 // Header returns the header of the message, or the beginning of a long one.
 func (m *Message) Header() (*header.Header, error) {
+	if m.Raw == nil && m.Head != nil {
+		h, _, err := header.Read(bytes.NewReader(m.Head), MaxHeader+1)
+		return h, err
+	}
 	return m.header(0, m.Prefix+m.Root.BodyStart)
 }
 
-// RawHeader is the bytes of Header, or nil if Raw is.
+// HeaderSize is how many bytes of the message Header looks at.
+func (m *Message) HeaderSize() int64 { return min(m.Prefix+m.Root.BodyStart, MaxHeader) }
+
+// RawHeader is the bytes of Header, or nil if neither Raw nor Head is there.
 func (m *Message) RawHeader() []byte {
 	if m.Raw == nil {
-		return nil
+		return m.Head
 	}
 	return m.slice(0, min(m.Prefix+m.Root.BodyStart, MaxHeader))
 }
