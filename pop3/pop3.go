@@ -61,8 +61,8 @@ import (
 type Server struct {
 	Hostname string // in the greeting
 	Store    *store.Store
-	// Auth checks passwords. If it is an accounts.SCRAMAuthenticator, SCRAM
-	// is offered too.
+	// Auth checks passwords, and tokens and certificates if it can: see package
+	// sasl for what AUTH offers when.
 	Auth accounts.Authenticator
 	// TLS is for STLS and ServeTLS; nil offers no STLS.
 	TLS *tls.Config
