@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"math/big"
 	"net"
 	"strconv"
@@ -53,6 +54,7 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 //	= create ann x
 //	= rename ann x y
 //	= subscribe ann x on                           or off
+//	= above $a $b                                  fails unless a number is above another
 //	= advance 31m                                  moves the clock of the server
 func TestDialogs(t *testing.T) {
 	dialog.RunFiles(t, "testdata/*.txt", dialogRunner)
@@ -123,6 +125,13 @@ func dialogRunner(t *testing.T) *dialog.Runner {
 					_, err := a.Expunge(t.Context(), box, uid)
 					return err
 				})
+			},
+			"above": func(args string) error {
+				var a, b int
+				if _, err := fmt.Sscan(args, &a, &b); err != nil || a <= b {
+					return fmt.Errorf("%s: %v", args, err)
+				}
+				return nil
 			},
 			"forget": func(args string) error {
 				who, through, _ := strings.Cut(args, " ")
