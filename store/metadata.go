@@ -119,7 +119,7 @@ func (a *Access) entries(tx Tx, id MailboxID) (out []Metadata, err error) {
 // Metadata, and w for shared ones. A nil Value removes. With a role that is not nil
 // it does what SetRole does, too. ErrInvalid for a name that CleanEntry refuses, and
 // for shared entries of mailbox zero; ErrLimit for a Value above MaxMetadata, and if
-// there would be too many.
+// there would be too many. What changes the entries of a mailbox is a change of it.
 func (a *Access) SetMetadata(ctx context.Context, id MailboxID, role *string, es ...Metadata) error {
 	es = slices.Clone(es)
 	need := Rights("")
@@ -166,6 +166,13 @@ func (a *Access) SetMetadata(ctx context.Context, id MailboxID, role *string, es
 			if err := w.setEntry(&use, owner, kindMetadata(id, user), e, user != "" && user != owner); err != nil {
 				return err
 			}
+		}
+		if id != 0 && w.accs[owner].changed { // RFC 7162, 3.2
+			mb, err := w.box(id)
+			if err != nil {
+				return err
+			}
+			w.touch(mb)
 		}
 		return use.write(w)
 	})

@@ -63,6 +63,9 @@ func testMetadata(b *bench) {
 	want(ann, box, "/private/comment=mine /shared/comment=changed /shared/empty=")
 
 	seq := b.account("ann").ModSeq
+	if got := b.mailbox(box).ModSeq; got != seq {
+		b.Errorf("the mailbox is at %d after metadata changed at %d", got, seq)
+	}
 	set(ann, box, entry("/private/comment", "mine"), store.Metadata{Name: "/private/none"})
 	if b.account("ann").ModSeq != seq {
 		b.Error("what changed nothing took a ModSeq")
