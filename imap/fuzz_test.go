@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/accounts/static"
+	"github.com/mailkeel/mailkeel/internal/dialog"
 	"github.com/mailkeel/mailkeel/internal/testclock"
 )
 
@@ -122,40 +121,14 @@ func (everybody) Authenticate(ctx context.Context, a accounts.Attempt) (accounts
 }
 
 // spoken is what the clients of all dialogs say, a connection each: so that a new
-// command is fuzzed once it has a dialog. What begins with a word of skip is left
-// out.
-func spoken(f *testing.F, skip ...string) (all []string) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		f.Fatal("no dialogs:", err)
-	}
-	form := regexp.MustCompile(`^C([0-9]*)([:=]) ?(.*)$`)
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		said := map[string]*strings.Builder{}
-		for l := range strings.SplitSeq(string(text), "\n") {
-			m := form.FindStringSubmatch(l)
-			if m == nil {
-				continue
-			}
-			if w := strings.Fields(m[3]); len(w) > 1 && slices.Contains(skip, strings.ToUpper(w[1])) {
-				continue
-			}
-			if said[m[1]] == nil {
-				said[m[1]] = new(strings.Builder)
-			}
-			if raw, err := strconv.Unquote(m[3]); m[2] == "=" && err == nil {
-				said[m[1]].WriteString(raw)
-			} else {
-				said[m[1]].WriteString(m[3] + "\r\n")
-			}
-		}
-		for _, sb := range said {
-			all = append(all, sb.String())
-		}
+// command is fuzzed once it has a dialog. Commands in skip are left out.
+func spoken(f *testing.F, skip ...string) []string {
+	all, err := dialog.Said("testdata/*.txt", func(line string) bool {
+		w := strings.Fields(line)
+		return len(w) < 2 || !slices.Contains(skip, strings.ToUpper(w[1]))
+	})
+	if err != nil {
+		f.Fatal(err)
 	}
 	return all
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/internal/dialog"
 	"github.com/mailkeel/mailkeel/internal/linewriter"
 	"github.com/mailkeel/mailkeel/internal/testclock"
 )
@@ -103,7 +104,15 @@ func wellFormed(t testing.TB, out string) {
 	}
 }
 
+// fuzzSession begins with seeds and with what the clients of all dialogs say.
 func fuzzSession(f *testing.F, preamble string, seeds ...string) {
+	said, err := dialog.Said("testdata/*.txt", func(line string) bool {
+		return preamble == "" || !strings.HasPrefix(line, "USER ") && !strings.HasPrefix(line, "PASS ")
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	seeds = append(seeds, said...)
 	for _, s := range seeds {
 		f.Add(s)
 	}

@@ -2,6 +2,8 @@ package sasl_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/xdg-go/scram"
 
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/accounts/accountstest"
 	"github.com/mailkeel/mailkeel/accounts/sasl"
 	"github.com/mailkeel/mailkeel/accounts/static"
 )
@@ -253,9 +256,17 @@ func FuzzExchange(f *testing.F) {
 	f.Add(sasl.SCRAMSHA256, "n,,n=ann@example.org,r=abc", "c=biws,r=abc,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "")
 	f.Add(sasl.Login, "ann@example.org", "x", "y")
 	f.Add(sasl.Plain, "\x00ann@example.org\x00x", "", "")
+	f.Add(sasl.OAuthBearer, "n,a=ann@example.org,\x01host=x\x01auth=Bearer dG9rZW4=\x01\x01", "\x01", "")
+	f.Add(sasl.OAuthBearer, "y,a=a=2Cb=3D,\x01auth=\x01\x01", "", "")
+	f.Add(sasl.XOAuth2, "user=ann@example.org\x01auth=Bearer b\x01\x01", "", "")
+	f.Add(sasl.External, "ann@example.org", "", "")
+	f.Add(sasl.SCRAMSHA256Plus, "p=tls-exporter,,n=ann@example.org,r=x", "c=biws,r=x,p=AAAA", "")
+	f.Add(sasl.SCRAMSHA256, "y,a=bob@example.org,n=ann@example.org,r=x", "c=eSws,r=x,p=AAAA", "")
 	d := directory()
+	d.Tokens, d.Certificates, d.Impersonation = accountstest.Token, accounts.CertificateAddress, true // no token has a colon, so none is good
+	channel := &sasl.Channel{State: tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{}}}}}
 	f.Fuzz(func(t *testing.T, mech, a, b, c string) {
-		s, err := (sasl.Offer{Auth: d}).Start(t.Context(), mech, accounts.Attempt{TLS: true}, func(accounts.Login) {
+		s, err := (sasl.Offer{Auth: d, Channel: channel}).Start(t.Context(), mech, accounts.Attempt{TLS: true}, func(accounts.Login) {
 			if !strings.Contains(a+b+c, "horse") && !strings.Contains(a+b+c, "comma") {
 				t.Error("logged in")
 			}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -72,4 +74,21 @@ func Example() {
 	// <nil>
 	// 1: got  "hello 42"
 	// want ["hello 41"]
+}
+
+func TestSaid(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.txt"), []byte("# x\nS: hello\nC: one\nC2: two\nC: $three\nC= \"four\\x00\"\nC!\n= tls\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := dialog.Said(filepath.Join(dir, "*.txt"), func(l string) bool { return l != "two" })
+	if err != nil || len(got) != 1 || got[0] != "one\r\n$three\r\nfour\x00" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := dialog.Said(filepath.Join(dir, "*.txt"), nil); err != nil || len(got) != 2 || got[1] != "two\r\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := dialog.Said(filepath.Join(dir, "none*"), nil); err == nil {
+		t.Error("no files are no dialogs")
+	}
 }
