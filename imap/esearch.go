@@ -163,12 +163,12 @@ func (p *searchParser) sources() (s sources) {
 // there are left out.
 func (c *conn) resolveSources(s sources) (out []store.Folder, err error) {
 	if s.selected {
+		names := naming{c: c}
 		f := store.Folder{Mailbox: c.sel.snap.box, Rights: c.sel.rights}
-		if f.Name, _, err = (&naming{c: c}).name(&f.Mailbox); err != nil {
+		if f.Name, _, err = names.name(&f.Mailbox); err != nil {
 			return nil, err
 		}
-		out = append(out, f)
-		if s.selectedOnly() {
+		if out = append(out, f); s.selectedOnly() {
 			return out, nil
 		}
 	}
@@ -176,15 +176,22 @@ func (c *conn) resolveSources(s sources) (out []store.Folder, err error) {
 	if err != nil {
 		return nil, err
 	}
+	var subscribed []string // those of others
+	if s.subscribed {
+		if subscribed, err = c.subscriptions(""); err != nil {
+			return nil, err
+		}
+	}
 	for _, f := range folders {
+		own := f.Account == c.account
 		// "inboxes" are those that new mail is filed in; here it is one.
-		if s.personal && f.Account == c.account || s.inboxes && f.Name == inbox || s.subscribed && f.Subscribed || slices.ContainsFunc(s.names, func(n sourceName) bool {
-			return n.covers(f.Name)
-		}) {
+		if own && s.personal || own && s.inboxes && f.Name == inbox ||
+			s.subscribed && (own && f.Subscribed || !own && slices.Contains(subscribed, f.Name)) ||
+			slices.ContainsFunc(s.names, func(n sourceName) bool { return n.covers(f.Name) }) {
 			out = append(out, f)
 		}
 	}
-	for _, n := range s.names { // also what is not listed
+	for _, n := range s.names { // one may be read that is not listed
 		f, err := c.folder(n.name)
 		switch {
 		case err == nil:
