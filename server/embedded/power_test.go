@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -502,6 +503,16 @@ func (p *powerTest) work() (name string, fn func() error) {
 				return err
 			})
 		}
+	case k < 11:
+		return "flags of all", func() error {
+			var runs []store.KnownRun
+			for _, uid := range slices.Sorted(maps.Keys(b.msgs)) {
+				runs = append(runs, store.KnownRun{FlagRun: store.FlagRun{First: uid, Last: uid, Flags: strings.Fields(b.msgs[uid].flags)}, N: 1})
+			}
+			c := store.FlagChange{Add: []string{fmt.Sprint("all", p.rnd.IntN(5))}, Replace: p.rnd.IntN(2) == 0}
+			_, _, err := as.SetKnownFlags(ctx, b.ID, b.ModSeq, c, runs)
+			return err
+		}
 	case k < 13:
 		return "flags", func() error {
 			c := store.FlagChange{Add: []string{store.FlagFlagged, fmt.Sprint("k", p.rnd.IntN(5))}, Replace: p.rnd.IntN(2) == 0}
@@ -561,7 +572,7 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 		p.look()
 		for range steps {
 			name, fn := p.work()
-			p.whole = name == "append several" || name == "replace"
+			p.whole = name == "append several" || name == "replace" || name == "flags of all"
 			p.names[name]++
 			if !p.step(name, fn) {
 				p.quiet(true)
@@ -586,7 +597,7 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 			t.Errorf("the work never came to %s: %v", kind, p.kinds)
 		}
 	}
-	if p.names["append several"]*p.names["replace"] == 0 && !raceEnabled {
+	if p.names["append several"]*p.names["replace"]*p.names["flags of all"] == 0 && !raceEnabled {
 		t.Errorf("the work never came to %v", p.names)
 	}
 	if p.points < least || rounds*steps < 200 && !raceEnabled {
