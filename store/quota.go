@@ -55,15 +55,25 @@ func (a *Access) Quota(ctx context.Context, id MailboxID) (u Usage, err error) {
 // in n more messages; the right i. A door asks before it takes them; what files
 // them looks again.
 func (a *Access) Room(ctx context.Context, id MailboxID, size int64, n int) error {
-	mb, _, err := a.look(ctx, id, "i")
+	var acc Account
+	err := a.store.Backend.View(ctx, func(tx Tx) error {
+		mb, _, err := a.rights(tx, id, "i")
+		if err == nil {
+			acc, err = oneAccount(tx, mb.Account)
+		}
+		if err == nil && acc.Deleted {
+			err = ErrNotFound
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	u, err := a.store.Usage(ctx, mb.Account)
+	limit, err := a.store.limit(ctx, acc.ID)
 	if err != nil {
 		return err
 	}
-	return u.Room(size, n)
+	return usage(acc, limit).Room(size, n)
 }
 
 // Usage returns that of an account, for who may ask: its owner, or an
