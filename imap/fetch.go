@@ -174,7 +174,7 @@ func (c *conn) fetchMessage(items *fetchItems, e *entry) error {
 	for i, s := range items.BodySection {
 		name("")
 		c.w.sectionName(s, items.names[i])
-		if err := c.writeSection(e, s); err != nil {
+		if err := c.writeSection(e, items, i); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,9 @@ type fetchItems struct {
 	body  bool     // BODY, beside or instead of BODYSTRUCTURE
 	names []string // of each BodySection: "BODY", or the older "RFC822.TEXT"
 
+	filters []func([]byte) bool // of each BodySection; see filter
+	header  []byte              // of the message at hand, used again
+
 	emailID, threadID bool // RFC 8474
 	saveDate          bool // RFC 8514
 	preview           bool // RFC 8970

@@ -7,10 +7,12 @@ import (
 	"github.com/mailkeel/mailkeel/store"
 )
 
-// How many messages are read at a time, and over how many unwanted ones between.
+// How many messages are read at a time, of how many bytes in cold rows, and over how
+// many unwanted ones between.
 const (
 	hotBatch  = 256
-	coldBatch = 32
+	coldBatch = 128
+	coldRoom  = 48 << 10
 	maxGap    = 32
 )
 
@@ -19,8 +21,7 @@ type entry struct {
 	seq    uint32
 	row    row
 	marked bool           // as seen, just now
-	msg    *store.Message // nil if it has gone, else hot
-	hot    store.Message
+	msg    *store.Message // nil if it has gone
 	cold   store.Cold
 	err    error             // why cold cannot be used
 	env    *message.Envelope // of cold, once somebody asked
@@ -58,107 +59,51 @@ func (e *entry) structure() (*message.Part, error) {
 // load reads messages and calls fn with some of them at a time, in order, until it
 // returns an error. The entries are used again after fn returned.
 func (c *conn) load(spans []span, level rowLevel, fn func([]*entry) error) error {
-	snap := c.sel.snap
-	size := hotBatch
+	size, room := hotBatch, 0
 	if level >= coldRows {
-		size = coldBatch
+		size, room = coldBatch, coldRoom
 	}
-	room := make([]entry, min(size, spanLen(spans)))
-	es := make([]*entry, 0, len(room))
+	size = min(size, spanLen(spans))
+	entries := make([]entry, size)
+	es := make([]*entry, 0, size)
+	uids := make([]store.UID, 0, size)
+	rows := make([]store.Parsed, 0, size)
 	for part := range batches(spans, size, maxGap) {
-		if err := c.ctx.Err(); err != nil {
-			return err
-		}
-		es = es[:0]
-		for seq, r := range snap.all(part) {
-			e := &room[len(es)]
+		es, uids = es[:0], uids[:0]
+		for seq, r := range c.sel.snap.all(part) {
+			e := &entries[len(es)]
 			*e = entry{seq: seq, row: r}
-			es = append(es, e)
+			es, uids = append(es, e), append(uids, r.uid)
 		}
-		if err := c.loadHot(es); err != nil {
-			return err
-		}
-		if level >= coldRows {
-			if err := c.loadCold(es); err != nil {
+		for from := 0; from < len(es); {
+			if err := c.ctx.Err(); err != nil {
 				return err
 			}
-		}
-		if err := fn(es); err != nil {
-			return err
+			var done int
+			var err error
+			if rows, done, err = c.access.Read(c.ctx, c.sel.id, uids[from:], room, rows); err != nil {
+				return err
+			}
+			some := es[from : from+done]
+			from += done
+			meet(some, rows)
+			if err := fn(some); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (c *conn) loadHot(es []*entry) error {
-	q := store.Query{First: es[0].row.uid, Last: es[len(es)-1].row.uid}
-	return c.access.Scan(c.ctx, c.sel.id, q, func(_ store.Mailbox, ms iter.Seq2[store.Message, error]) error {
-		for _, e := range es {
-			e.msg = nil
+// meet gives entries their rows, both in order of UID. Those without have gone.
+func meet(es []*entry, rows []store.Parsed) {
+	for i := range rows {
+		p := &rows[i]
+		for es[0].row.uid < p.UID {
+			es = es[1:]
 		}
-		i := 0
-		for m, err := range ms {
-			if err != nil {
-				return err
-			}
-			for i < len(es) && es[i].row.uid < m.UID {
-				i++
-			}
-			if i == len(es) {
-				break
-			}
-			if es[i].row.uid == m.UID {
-				es[i].hot = m
-				es[i].msg = &es[i].hot
-			}
-		}
-		return nil
-	})
-}
-
-func (c *conn) loadCold(es []*entry) error {
-	ids := make([]store.MessageID, 0, len(es))
-	for _, e := range es {
-		if e.msg != nil {
-			ids = append(ids, e.msg.ID)
-		}
+		es[0].msg, es[0].cold, es[0].err = &p.Message, p.Cold, p.Err
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	cold, err := c.access.Cold(c.ctx, c.sel.id, ids...)
-	if err != nil {
-		return err
-	}
-	for _, e := range es {
-		if e.msg == nil {
-			continue
-		}
-		var ok bool
-		if e.cold, ok = cold[e.msg.ID]; ok {
-			e.err = e.cold.Check(e.msg)
-			continue
-		}
-		// It has gone meanwhile, or its row is lost.
-		there := false
-		q := store.Query{First: e.row.uid, Last: e.row.uid}
-		err := c.access.Scan(c.ctx, c.sel.id, q, func(_ store.Mailbox, ms iter.Seq2[store.Message, error]) error {
-			there = false
-			for m, err := range ms {
-				if there = err == nil && m.ID == e.msg.ID; err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if e.err = store.ErrDamaged; !there {
-			e.msg = nil
-		}
-	}
-	return nil
 }
 
 // batches cuts spans into runs of at most size messages with small gaps, so that

@@ -47,8 +47,8 @@ func find(root *message.Part, numbers []int) *message.Part {
 
 // locate finds a section that is one extent.
 func (e *entry) locate(part []int, spec imap.PartSpecifier) (x extent, ok bool, err error) {
-	if len(part) == 0 && spec == imap.PartSpecifierNone {
-		return extent{0, e.msg.Size}, true, nil
+	if len(part) == 0 && spec != imap.PartSpecifierMIME {
+		return e.locateRoot(spec)
 	}
 	root, err := e.structure()
 	if err != nil {
@@ -75,6 +75,25 @@ func (e *entry) locate(part []int, spec imap.PartSpecifier) (x extent, ok bool, 
 	return extent{from, to - from}, true, nil
 }
 
+// locateRoot is locate for the whole message, its header or its text.
+func (e *entry) locateRoot(spec imap.PartSpecifier) (x extent, ok bool, err error) {
+	if spec == imap.PartSpecifierNone {
+		return extent{0, e.msg.Size}, true, nil
+	}
+	if e.err != nil {
+		return extent{}, false, e.err
+	}
+	_, body, end, err := message.RootOffsets(e.cold.Structure)
+	if err != nil {
+		return extent{}, false, err
+	}
+	prefix := int64(len(e.cold.Prefix))
+	if spec == imap.PartSpecifierHeader {
+		return extent{0, body + prefix}, true, nil
+	}
+	return extent{body + prefix, end - body}, true, nil
+}
+
 // open returns a reader of x.
 func (c *conn) open(e *entry, x extent) (io.ReadCloser, error) {
 	if e.err != nil {
@@ -83,9 +102,10 @@ func (c *conn) open(e *entry, x extent) (io.ReadCloser, error) {
 	return c.access.OpenAt(c.ctx, *e.msg, e.cold, x.off, x.n)
 }
 
-// writeSection writes the bytes of a section, after a space. One that is not there
-// is NIL.
-func (c *conn) writeSection(e *entry, s *imap.FetchItemBodySection) error {
+// writeSection writes the bytes of section i, after a space. One that is not there is
+// NIL.
+func (c *conn) writeSection(e *entry, items *fetchItems, i int) error {
+	s := items.BodySection[i]
 	x, ok, err := e.locate(s.Part, s.Specifier)
 	if err != nil {
 		return err
@@ -98,7 +118,10 @@ func (c *conn) writeSection(e *entry, s *imap.FetchItemBodySection) error {
 	if len(s.HeaderFields)+len(s.HeaderFieldsNot) == 0 {
 		return c.writeExtent(e, x.partial(s.Partial), false)
 	}
-	keep := fieldFilter(s)
+	keep := items.filter(i)
+	if x.n <= maxHeld {
+		return c.writeFields(e, x, s.Partial, items, keep)
+	}
 	return c.writeDerived(s.Partial, false, func() (io.ReadCloser, error) {
 		rc, err := c.open(e, x)
 		if err != nil {
@@ -106,6 +129,29 @@ func (c *conn) writeSection(e *entry, s *imap.FetchItemBodySection) error {
 		}
 		return readCloser{header.Select(rc, keep), rc}, nil
 	})
+}
+
+// writeFields writes some fields of a header that is read in one piece, into memory of
+// the command.
+func (c *conn) writeFields(e *entry, x extent, partial *imap.SectionPartial, items *fetchItems, keep func([]byte) bool) (err error) {
+	if e.err != nil {
+		return e.err
+	}
+	if items.header, err = c.access.AppendAt(c.ctx, items.header[:0], e.msg, &e.cold, x.off, x.n); err != nil {
+		return err
+	}
+	if int64(len(items.header)) < x.n {
+		return io.ErrUnexpectedEOF
+	}
+	held := header.AppendSelected(items.header[:0], items.header, keep)
+	p := extent{0, int64(len(held))}.partial(partial)
+	if p.n == 0 {
+		c.w.string("")
+		return nil
+	}
+	c.w.literal(p.n)
+	c.w.text(held[p.off : p.off+p.n])
+	return nil
 }
 
 type readCloser struct {
@@ -174,13 +220,15 @@ func fieldFilter(s *imap.FetchItemBodySection) func([]byte) bool {
 	}
 	set := make(map[string]bool, len(names))
 	longest := 0
+	var lengths [64]bool // most names are of a length that nobody asks for
 	for _, n := range names {
 		set[strings.ToLower(n)] = true
 		longest = max(longest, len(n))
+		lengths[len(n)%len(lengths)] = true
 	}
 	low := make([]byte, 0, longest)
 	return func(name []byte) bool {
-		if len(name) > longest {
+		if len(name) > longest || !lengths[len(name)%len(lengths)] {
 			return !found
 		}
 		low = low[:0]
@@ -192,6 +240,14 @@ func fieldFilter(s *imap.FetchItemBodySection) func([]byte) bool {
 		}
 		return set[string(low)] == found
 	}
+}
+
+// filter returns that of a section, which is made once for all messages.
+func (f *fetchItems) filter(i int) func([]byte) bool {
+	for len(f.filters) <= i {
+		f.filters = append(f.filters, fieldFilter(f.BodySection[len(f.filters)]))
+	}
+	return f.filters[i]
 }
 
 // sectionName writes the name of a section as the client did.

@@ -57,13 +57,13 @@ func (s *searcher) read(spans []span) error {
 		return err
 	}
 	i = 0
-	for _, m := range ms {
+	for k := range ms {
+		m := &ms[k]
 		for s.entries[i].row.uid < m.UID {
 			i++
 		}
 		e := &s.entries[i]
-		e.hot = m
-		e.msg = &e.hot
+		e.msg = m
 		if s.q.level < coldRows {
 			continue
 		}

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -141,29 +142,100 @@ func (w *writer) literal8(n int64) {
 func (w *writer) stream(r io.Reader, n int64, binary bool) error {
 	if binary {
 		w.literal8(n)
-		return w.copy(r, n)
+	} else {
+		w.literal(n)
 	}
-	w.literal(n)
-	return w.copy(withoutNUL{r}, n)
+	return w.copy(r, n, !binary)
 }
 
 // copy writes exactly n bytes of r, after literal announced them. If r has fewer
-// the connection cannot go on, and copy returns why.
-func (w *writer) copy(r io.Reader, n int64) error { return w.Copy(r, n) }
+// the connection cannot go on, and copy returns why. What r has in memory is not
+// copied into another buffer first if it is much.
+func (w *writer) copy(r io.Reader, n int64, text bool) error {
+	l := literalWriter{w, n, text}
+	_, err := io.Copy(&l, r)
+	if errors.Is(err, errEnough) {
+		err = nil
+	} else if err == nil && l.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
 
-// withoutNUL makes 0x80 of NUL, which no literal may hold (RFC 9051, 4.3): so the
-// size stays what it is. Others do the same.
-type withoutNUL struct{ r io.Reader }
-
-func (z withoutNUL) Read(p []byte) (int, error) {
-	n, err := z.r.Read(p)
-	for b := p[:n]; ; {
-		i := bytes.IndexByte(b, 0)
+// text writes bytes that lie between others of a literal.
+func (w *writer) text(p []byte) {
+	for {
+		i := bytes.IndexByte(p, 0)
 		if i < 0 {
+			w.Bytes(p)
+			return
+		}
+		w.Bytes(p[:i])
+		w.byte(noNUL)
+		p = p[i+1:]
+	}
+}
+
+// noNUL stands for a NUL, which no literal may hold (RFC 9051, 4.3): so the size stays
+// what it is. Others do the same.
+const noNUL = 0x80
+
+// errEnough ends a copy of what is longer than was announced.
+var errEnough = errors.New("imap: the literal is full")
+
+// A literalWriter writes what is left of a literal.
+type literalWriter struct {
+	w    *writer
+	left int64
+	text bool // not binary: without NUL
+}
+
+func (l *literalWriter) Write(p []byte) (int, error) {
+	n := min(int64(len(p)), l.left)
+	l.left -= n
+	if l.text {
+		l.w.text(p[:n])
+	} else {
+		l.w.Bytes(p[:n])
+	}
+	if l.w.Err != nil {
+		return 0, l.w.Err
+	}
+	if int(n) < len(p) {
+		return int(n), errEnough
+	}
+	return len(p), nil
+}
+
+// ReadFrom lets io.Copy fill the buffer without another between.
+func (l *literalWriter) ReadFrom(r io.Reader) (n int64, err error) {
+	w := l.w
+	for l.left > 0 {
+		w.grow()
+		if w.Err != nil {
+			return n, w.Err
+		}
+		have := len(w.Buf)
+		k, err := r.Read(w.Buf[have:min(int64(cap(w.Buf)), int64(have)+l.left)])
+		w.Buf = w.Buf[:have+k]
+		n, l.left = n+int64(k), l.left-int64(k)
+		if l.text {
+			for b := w.Buf[have:]; ; {
+				i := bytes.IndexByte(b, 0)
+				if i < 0 {
+					break
+				}
+				b[i], b = noNUL, b[i+1:]
+			}
+		}
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
 			return n, err
 		}
-		b[i], b = 0x80, b[i+1:]
 	}
+	return n, nil
 }
 
 // flags writes a list of flags that is already joined with spaces.

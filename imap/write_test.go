@@ -70,12 +70,12 @@ func TestResponsesAreCoalesced(t *testing.T) {
 			w.literal(int64(len(s)))
 			want.WriteString("{" + numString(uint32(len(s))) + "}\r\n" + s + ")\r\n")
 			if i%2 == 0 {
-				if err := w.copy(iotest.OneByteReader(strings.NewReader(s[:10])), 10); err != nil {
+				if err := w.copy(iotest.OneByteReader(strings.NewReader(s[:10])), 10, true); err != nil {
 					t.Fatal(err)
 				}
 				s = s[10:]
 			}
-			if err := w.copy(strings.NewReader(s+"more"), int64(len(s))); err != nil {
+			if err := w.copy(strings.NewReader(s+"more"), int64(len(s)), true); err != nil {
 				t.Fatal(err)
 			}
 			w.byte(')')
@@ -112,7 +112,7 @@ func TestAnUnfinishedResponseIsTakenBack(t *testing.T) {
 	}
 	w.raw("* 1 FETCH (BODY[] ")
 	w.literal(100_000)
-	if err := w.copy(strings.NewReader(strings.Repeat("x", 50_000)), 100_000); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := w.copy(strings.NewReader(strings.Repeat("x", 50_000)), 100_000, true); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error(err)
 	}
 	if w.abandon() {
@@ -126,7 +126,7 @@ func TestABrokenResponseEndsTheConnection(t *testing.T) {
 	c := &conn{srv: &Server{}, w: writer{Writer: linewriter.Writer{W: io.Discard}}, log: (&Server{}).logger()}
 	c.w.raw("* 1 FETCH (BODY[] ")
 	c.w.literal(100_000)
-	c.w.copy(strings.NewReader(strings.Repeat("x", 50_000)), 100_000)
+	c.w.copy(strings.NewReader(strings.Repeat("x", 50_000)), 100_000, true)
 	if err := c.finish(&command{parser: &parser{}, tag: "a"}, errors.New("the disk is gone")); !gone(err) {
 		t.Error(err)
 	}

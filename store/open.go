@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"github.com/mailkeel/mailkeel/store/blob"
 )
 
 // Open reads a message of a mailbox; the right r.
@@ -48,18 +50,40 @@ func (a *Access) Open(ctx context.Context, id MailboxID, uid UID) (m Message, rc
 // offsets count. ErrDamaged if they do not belong together. The right r: for a
 // message of another's mailbox it is looked up again.
 func (a *Access) OpenAt(ctx context.Context, m Message, c Cold, off, n int64) (io.ReadCloser, error) {
-	if m.Account != a.account {
-		if _, _, err := a.look(ctx, m.Mailbox, "r"); err != nil {
-			return nil, err
-		}
-	}
-	if c.ID != m.ID {
-		return nil, fmt.Errorf("%w: message %d has no cold row", ErrDamaged, m.ID)
-	}
-	if err := c.Check(&m); err != nil {
+	if err := a.mayOpen(ctx, &m, &c); err != nil {
 		return nil, err
 	}
 	return a.store.open(ctx, m, c.Prefix, off, n)
+}
+
+// AppendAt appends to buf what OpenAt would read, which is not more than some 100 KB.
+func (a *Access) AppendAt(ctx context.Context, buf []byte, m *Message, c *Cold, off, n int64) ([]byte, error) {
+	if err := a.mayOpen(ctx, m, c); err != nil {
+		return buf, err
+	}
+	if off < 0 || n < 0 {
+		return buf, fmt.Errorf("%w: offset %d, %d bytes", ErrInvalid, off, n)
+	}
+	size := int64(len(c.Prefix))
+	head := c.Prefix[min(off, size):]
+	head = head[:min(int64(len(head)), n)]
+	if buf = append(buf, head...); n == int64(len(head)) {
+		return buf, nil
+	}
+	return blob.Append(ctx, a.store.Blobs, buf, m.Blob, max(0, off-size), n-int64(len(head)))
+}
+
+// mayOpen says why a message cannot be opened.
+func (a *Access) mayOpen(ctx context.Context, m *Message, c *Cold) error {
+	if m.Account != a.account {
+		if _, _, err := a.look(ctx, m.Mailbox, "r"); err != nil {
+			return err
+		}
+	}
+	if c.ID != m.ID {
+		return fmt.Errorf("%w: message %d has no cold row", ErrDamaged, m.ID)
+	}
+	return c.Check(m)
 }
 
 // Open reads a message: its prefix and then its shared content. ErrDamaged if its
@@ -104,8 +128,32 @@ func (s *Store) open(ctx context.Context, m Message, prefix []byte, off, n int64
 	if err != nil || len(head) == 0 {
 		return rc, err
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), rc), rc}, nil
+	return &joined{head, rc}, nil
+}
+
+// joined is a prefix and a blob.
+type joined struct {
+	head []byte
+	io.ReadCloser
+}
+
+func (j *joined) Read(p []byte) (int, error) {
+	if len(j.head) == 0 {
+		return j.ReadCloser.Read(p)
+	}
+	n := copy(p, j.head)
+	j.head = j.head[n:]
+	return n, nil
+}
+
+// WriteTo lets a blob that is in memory be written from there.
+func (j *joined) WriteTo(w io.Writer) (int64, error) {
+	k, err := w.Write(j.head)
+	n := int64(k)
+	if j.head = j.head[k:]; err == nil {
+		var more int64
+		more, err = io.Copy(w, j.ReadCloser)
+		n += more
+	}
+	return n, err
 }

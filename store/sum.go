@@ -23,7 +23,7 @@ func (c *Cold) Check(m *Message) error {
 
 // sum is never zero. Times count in milliseconds, as backends keep them.
 func (c *Cold) sum(m *Message) uint32 {
-	var buf [256]byte
+	var buf [512]byte
 	b := buf[:0]
 	for _, s := range []string{string(m.Account), string(m.Blob)} {
 		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
@@ -35,8 +35,13 @@ func (c *Cold) sum(m *Message) uint32 {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
 	sum := crc32.Update(0, castagnoli, b)
-	for _, f := range [][]byte{c.Prefix, c.Envelope, c.Structure, []byte(c.Preview)} {
+	for _, f := range [...][]byte{c.Prefix, c.Envelope, c.Structure} {
 		sum = crc32.Update(sum, castagnoli, f)
+	}
+	for s := c.Preview; s != ""; {
+		n := copy(buf[:], s)
+		sum = crc32.Update(sum, castagnoli, buf[:n])
+		s = s[n:]
 	}
 	return max(sum, 1)
 }

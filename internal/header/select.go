@@ -2,6 +2,7 @@ package header
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 )
@@ -11,6 +12,40 @@ import (
 // long the header is. keep must not hold on to name.
 func Select(r io.Reader, keep func(name []byte) bool) io.Reader {
 	return &selector{r: bufio.NewReader(r), keep: keep}
+}
+
+// AppendSelected appends what Select reads from a header that is in memory. to may be
+// the beginning of h itself, which is then lost.
+func AppendSelected(to, h []byte, keep func(name []byte) bool) []byte {
+	field, kept, lf := false, false, false
+	for first := true; len(h) > 0; first = false {
+		line := h
+		if i := bytes.IndexByte(h, '\n'); i >= 0 {
+			line = h[:i+1]
+		}
+		if Blank(line) {
+			break
+		}
+		if !field || !Folded(line) {
+			i := Colon(line)
+			if i < 0 && !(first && Mbox(line)) {
+				break
+			}
+			kept = false
+			if i >= 0 {
+				field, kept = true, keep(Field{line, i}.name())
+			}
+		}
+		h = h[len(line):]
+		if kept {
+			lf = line[len(line)-1] == '\n'
+			to = append(to, line...)
+		}
+	}
+	if kept && !lf {
+		to = append(to, '\r', '\n')
+	}
+	return append(to, '\r', '\n')
 }
 
 type selector struct {

@@ -17,12 +17,18 @@ const (
 	SmallChunk = 2 << 10
 )
 
+// largeChunk is the same for those who have much to say at once.
+const largeChunk = 2 * Chunk
+
 // buffers are shared by all connections, so that one which has nothing to say
 // holds none.
 var (
 	buffers = sync.Pool{New: func() any { b := make([]byte, 0, Chunk); return &b }}
 	small   = sync.Pool{New: func() any { b := make([]byte, 0, SmallChunk); return &b }}
 )
+
+// larges are as buffers, of largeChunk.
+var larges = sync.Pool{New: func() any { b := make([]byte, 0, largeChunk); return &b }}
 
 // Borrow gives one of the buffers that Writers share, of Chunk bytes, for as short
 // as possible: until Return.
@@ -48,6 +54,7 @@ type Writer struct {
 
 	pool *[]byte
 	most int // of bytes in Buf
+	full int // how often it was full since the last Release
 	open int // where the response at hand begins in Buf; -1 if part of it has left
 }
 
@@ -58,6 +65,29 @@ func (w *Writer) Grow(n int) {
 	}
 	if len(w.Buf)+n > w.most {
 		w.Flush()
+		if w.full++; w.full == muchIsSaid && w.most == Chunk {
+			w.giveBack()
+			w.pool, w.most = larges.Get().(*[]byte), largeChunk
+			w.Buf = (*w.pool)[:0]
+		}
+	}
+}
+
+// muchIsSaid is how many buffers are filled before a larger one is used.
+const muchIsSaid = 2
+
+// giveBack lends the buffer to others. One that a long line made grow is of no use.
+func (w *Writer) giveBack() {
+	if cap(w.Buf) == w.most {
+		*w.pool = w.Buf[:0]
+	}
+	switch w.most {
+	case SmallChunk:
+		small.Put(w.pool)
+	case Chunk:
+		buffers.Put(w.pool)
+	case largeChunk:
+		larges.Put(w.pool)
 	}
 }
 
@@ -88,16 +118,8 @@ func (w *Writer) Flush() error {
 func (w *Writer) Release() error {
 	err := w.Flush()
 	if w.pool != nil && w.open == 0 {
-		if w.most == SmallChunk {
-			if cap(w.Buf) <= 2*SmallChunk { // a long line may have made it grow
-				*w.pool = w.Buf[:0]
-			}
-			small.Put(w.pool)
-		} else {
-			*w.pool = w.Buf[:0]
-			Return(w.pool)
-		}
-		w.pool, w.Buf = nil, nil
+		w.giveBack()
+		w.pool, w.Buf, w.full = nil, nil, 0
 	}
 	return err
 }

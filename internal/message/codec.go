@@ -231,6 +231,54 @@ func DecodeEnvelope(b []byte) (Envelope, error) {
 	return v, nil
 }
 
+// RootOffsets reads of what EncodePart wrote where the outermost header and body begin
+// and where the message ends, and makes nothing.
+func RootOffsets(b []byte) (header, body, end int64, err error) {
+	if len(b) == 0 || b[0] != codecVersion {
+		return 0, 0, 0, ErrCorrupt
+	}
+	b = b[1:]
+	num := func() uint64 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			b, err = nil, ErrCorrupt
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	skip := func(n uint64) {
+		for ; n > 0 && err == nil; n-- {
+			size := num()
+			if size > uint64(len(b)) {
+				b, err = nil, ErrCorrupt
+				return
+			}
+			b = b[size:]
+		}
+	}
+	pairs := func() {
+		n := num()
+		skip(n)
+		skip(n)
+	}
+	offset := func() int64 { u := num(); return int64(u>>1) ^ -int64(u&1) }
+	skip(8)
+	pairs()
+	pairs()
+	skip(num())
+	header = offset()
+	body = header + offset()
+	end = body + offset()
+	if err == nil && (header < 0 || body < header || end < body) {
+		err = ErrCorrupt
+	}
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	return header, body, end, nil
+}
+
 // DecodePart reads what EncodePart wrote, or returns ErrCorrupt. Offsets are in
 // order within each part; it does not check that parts lie within each other.
 func DecodePart(b []byte) (Part, error) {

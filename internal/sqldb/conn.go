@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -245,6 +246,13 @@ func (r sqliteRow) Bytes(i int) []byte {
 	b := make([]byte, n)
 	r.st.ColumnBytes(i, b)
 	return b
+}
+
+func (r sqliteRow) Append(to []byte, i int) []byte {
+	have, n := len(to), r.st.ColumnLen(i)
+	to = slices.Grow(to, n)[:have+n]
+	r.st.ColumnBytes(i, to[have:])
+	return to
 }
 
 // isSelect reports whether q only reads.

@@ -75,6 +75,7 @@ type Row interface {
 	Int(col int) int64
 	Text(col int) string
 	Bytes(col int) []byte // a copy
+	Append(to []byte, col int) []byte
 	IsNull(col int) bool
 }
 

@@ -76,10 +76,10 @@ func packRef(r blob.Ref) []byte {
 func unpackRef(b []byte) blob.Ref {
 	switch {
 	case len(b) == 32:
-		text := make([]byte, len(refPrefix)+64)
-		copy(text, refPrefix)
+		var text [len(refPrefix) + 64]byte
+		copy(text[:], refPrefix)
 		hex.Encode(text[len(refPrefix):], b)
-		return blob.Ref(text)
+		return blob.Ref(text[:])
 	case len(b) == 33 && b[32] == 0:
 		return blob.Ref(b[:32])
 	}
@@ -115,6 +115,7 @@ type messageReader struct {
 
 	last      flagSet
 	lastFlags []string
+	ref       []byte // of the row at hand
 }
 
 // maxSets bounds the sets of flags that a reader remembers.
@@ -140,11 +141,12 @@ func (d *messageReader) flagsOf(set flagSet) []string {
 // read returns a row as it is, without its mark.
 func (d *messageReader) read(r sqldb.Row) store.Message {
 	flags := d.flagsOf(flagSet{r.Int(7), r.Text(8)})
+	d.ref = r.Append(d.ref[:0], 12)
 	m := store.Message{
 		Account: d.account, Mailbox: store.MailboxID(r.Int(0)), UID: store.UID(r.Int(1)),
 		ID: store.MessageID(r.Int(2)), Thread: store.ThreadID(r.Int(3)), Created: store.ModSeq(r.Int(4)),
 		Added: store.ModSeq(r.Int(5)), ModSeq: store.ModSeq(r.Int(6)), Flags: flags,
-		Received: unpackTime(r.Int(9)), Saved: unpackTime(r.Int(10)), Size: r.Int(11), Blob: unpackRef(r.Bytes(12)),
+		Received: unpackTime(r.Int(9)), Saved: unpackTime(r.Int(10)), Size: r.Int(11), Blob: unpackRef(d.ref),
 		Expunged: r.Int(13) != live, Moved: r.Int(13) == deadFor,
 	}
 	if ms := r.Int(14); ms != 0 {

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"iter"
@@ -48,6 +49,9 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 		columns, read := d.of(&q)
 		var batch []store.Message
 		var young marks // over messages whose rows may be older than q.After
+		if n := int64(last) - int64(q.First); n < readAhead && n >= 0 {
+			batch = make([]store.Message, 0, n+1)
+		}
 		if err == nil && q.After > 0 {
 			// Usually little has changed, and the indexes know what.
 			if young, err = t.marks(id, q.First, last, q.After); err == nil {
@@ -352,30 +356,96 @@ func (t *tx) Cold(id store.AccountID, ms ...store.MessageID) iter.Seq2[store.Col
 		if a == nil {
 			return
 		}
-		_ = sqldb.In(ms, func(m store.MessageID) any { return int64(m) }, func(places string, args []any) error {
-			return t.coldOf(id, a.num, places, args, yield)
-		})
+		for len(ms) > 0 {
+			n := dense(ms)
+			if n >= minRange {
+				err = t.coldBetween(id, a.num, ms[:n], yield)
+			} else {
+				n = min(len(ms), minRange)
+				err = sqldb.In(ms[:n], func(m store.MessageID) any { return int64(m) }, func(places string, args []any) error {
+					return t.coldOf(id, places, append(args, a.num), yield)
+				})
+			}
+			if err != nil {
+				return // the caller has it
+			}
+			ms = ms[n:]
+		}
 	}
+}
+
+// What is read as a range of IDs: at least minRange of them, and of the IDs in it no
+// more than one in rangeWaste is wanted by nobody.
+const (
+	minRange   = 32
+	maxRange   = 256
+	rangeWaste = 2
+)
+
+// dense returns how many of the first of ms are in order and lie so close together that
+// they are read as one range.
+func dense(ms []store.MessageID) int {
+	n := 1
+	for n < min(len(ms), maxRange) && ms[n] > ms[n-1] && ms[n]-ms[0] < store.MessageID(rangeWaste*(n+1)+minRange) {
+		n++
+	}
+	return n
+}
+
+// coldBetween is coldOf for messages of ascending IDs with few others between.
+func (t *tx) coldBetween(id store.AccountID, acct int64, ms []store.MessageID, yield func(store.Cold, error) bool) error {
+	batch, err := t.readCold(id, len(ms), `SELECT `+coldColumns+` FROM cold WHERE id >= ? AND id <= ? AND acct = ? ORDER BY id`,
+		func(m store.MessageID) bool {
+			for len(ms) > 0 && ms[0] < m {
+				ms = ms[1:]
+			}
+			return len(ms) > 0 && ms[0] == m
+		}, int64(ms[0]), int64(ms[len(ms)-1]), acct)
+	return yieldCold(batch, err, yield)
 }
 
 var errStopped = errors.New("sqlstore: stopped")
 
 // coldOf yields rows, and returns an error when there is nothing more to do.
-func (t *tx) coldOf(id store.AccountID, acct int64, places string, args []any, yield func(store.Cold, error) bool) error {
-	var err error
+func (t *tx) coldOf(id store.AccountID, places string, args []any, yield func(store.Cold, error) bool) error {
+	batch, err := t.readCold(id, len(args), `SELECT `+coldColumns+` FROM cold WHERE id IN `+places+` AND acct = ?`,
+		func(store.MessageID) bool { return true }, args...)
+	return yieldCold(batch, err, yield)
+}
+
+const coldColumns = `id, prefix, envelope, structure, preview, sum`
+
+// readCold reads those rows of a query that want picks, n at most.
+func (t *tx) readCold(id store.AccountID, n int, query string, want func(store.MessageID) bool, args ...any) (batch []store.Cold, err error) {
 	if t.h != nil {
-		err = t.h.flushCold(t.c)
+		if err := t.h.flushCold(t.c); err != nil {
+			return nil, err
+		}
 	}
-	var batch []store.Cold
-	if err == nil {
-		err = t.c.Query(`SELECT id, prefix, envelope, structure, preview, sum FROM cold WHERE id IN `+places+` AND acct = ?`, func(r sqldb.Row) error {
-			batch = append(batch, store.Cold{
-				Account: id, ID: store.MessageID(r.Int(0)),
-				Prefix: r.Bytes(1), Envelope: r.Bytes(2), Structure: r.Bytes(3), Preview: string(r.Bytes(4)), Sum: uint32(r.Int(5)),
-			})
+	batch = make([]store.Cold, 0, n)
+	var row []byte
+	err = t.c.Query(query, func(r sqldb.Row) error {
+		m := store.MessageID(r.Int(0))
+		if !want(m) {
 			return nil
-		}, append(args, acct)...)
-	}
+		}
+		row = r.Append(row[:0], 4)
+		c := store.Cold{Account: id, ID: m, Preview: string(row), Sum: uint32(r.Int(5))}
+		// One piece of memory for all three. An empty one is as good as none.
+		row = r.Append(row[:0], 1)
+		prefix := len(row)
+		row = r.Append(row, 2)
+		envelope := len(row)
+		row = r.Append(row, 3)
+		b := bytes.Clone(row)
+		c.Prefix, c.Envelope, c.Structure = b[:prefix:prefix], b[prefix:envelope:envelope], b[envelope:]
+		batch = append(batch, c)
+		return nil
+	}, args...)
+	return batch, err
+}
+
+func yieldCold(batch []store.Cold, err error, yield func(store.Cold, error) bool) error {
 	if err != nil {
 		yield(store.Cold{}, err)
 		return err

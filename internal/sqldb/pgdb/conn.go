@@ -302,9 +302,13 @@ func (r pgRow) Int(i int) int64 {
 	return 0
 }
 
-func (r pgRow) Bytes(i int) []byte {
+func (r pgRow) Bytes(i int) []byte { return slices.Clone(r.bytes(i)) }
+
+func (r pgRow) Append(to []byte, i int) []byte { return append(to, r.bytes(i)...) }
+
+func (r pgRow) bytes(i int) []byte {
 	if r.fields[i].DataTypeOID == pgtype.ByteaOID && r.fields[i].Format != pgtype.BinaryFormatCode {
 		panic("pgdb: bytes came as text")
 	}
-	return slices.Clone(r.values[i])
+	return r.values[i]
 }

@@ -24,13 +24,36 @@ func (s *Store) memory() *memory {
 	return m
 }
 
+// memoryFor returns some for reading a record.
+func (s *Store) memoryFor(record int64) *memory {
+	if record <= keptMemory {
+		return s.memory()
+	}
+	m, _ := s.large.Get().(*memory)
+	if m == nil {
+		m = &memory{s: s, buf: make([]byte, 0, recordSize(smallRead))}
+	}
+	m.refs.Store(1)
+	return m
+}
+
+// keptMemory is how large memory may be that writers use again.
+const keptMemory = 64 << 10
+
 // retain adds a user. It is called by one who is sure that there is another.
 func (m *memory) retain() { m.refs.Add(1) }
 
 func (m *memory) release() {
-	if m.refs.Add(-1) == 0 && cap(m.buf) <= 64<<10 {
+	if m.refs.Add(-1) > 0 {
+		return
+	}
+	switch n := cap(m.buf); {
+	case n <= keptMemory:
 		m.buf = m.buf[:0]
 		m.s.memories.Put(m)
+	case int64(n) == recordSize(smallRead):
+		m.buf = m.buf[:0]
+		m.s.large.Put(m)
 	}
 }
 

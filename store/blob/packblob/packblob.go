@@ -139,6 +139,7 @@ type Store struct {
 	minFree     int64
 	space       sync.Mutex // held while bytes of the disk are counted and taken
 	memories    sync.Pool  // of *memory, for small blobs
+	large       sync.Pool  // of *memory, for those near smallRead
 
 	opened, rewritten atomic.Int64
 	syncs             atomic.Int64
@@ -180,7 +181,10 @@ type Store struct {
 	again   time.Time
 }
 
-var _ blob.Store = (*Store)(nil)
+var (
+	_ blob.Store     = (*Store)(nil)
+	_ blob.Appending = (*Store)(nil)
+)
 
 // Open makes the folder if it is missing, and finds out what is in it. It reads
 // about 56 bytes for each blob, and up to 7 MB more after a crash.

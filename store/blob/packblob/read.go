@@ -18,7 +18,7 @@ import (
 
 // smallRead is up to where a blob is read in one piece; a larger one is read once
 // to check it and then again.
-const smallRead = 64 << 10
+const smallRead = 112 << 10
 
 // hold finds a blob and keeps its segment, until release.
 func (s *Store) hold(ref blob.Ref) (hash, place, *segment, error) {
@@ -82,7 +82,7 @@ func (s *Store) Open(ctx context.Context, ref blob.Ref, off, n int64) (io.ReadCl
 	}
 	if !isPacked(p.kind) && p.size() <= smallRead {
 		defer s.release(g)
-		m := s.memory()
+		m := s.memoryFor(p.record)
 		payload, err := s.payloadIn(m, f, g.tag, h, p, true)
 		if err != nil {
 			m.release()
@@ -91,7 +91,14 @@ func (s *Store) Open(ctx context.Context, ref blob.Ref, off, n int64) (io.ReadCl
 		s.wasRead(h)
 		return &memoryReader{*bytes.NewReader(payload[off : off+n]), m}, nil
 	}
-	payload, err := s.payload(f, g.tag, h, p, isPacked(p.kind))
+	var payload []byte
+	if isPacked(p.kind) {
+		payload, err = s.payload(f, g.tag, h, p, true)
+	} else {
+		m := s.memory()
+		_, err = s.payloadIn(m, f, g.tag, h, p, false)
+		m.release()
+	}
 	if err == nil && isPacked(p.kind) {
 		payload, err = s.unpackSmall(payload, p)
 	}
@@ -107,6 +114,50 @@ func (s *Store) Open(ctx context.Context, ref blob.Ref, off, n int64) (io.ReadCl
 		return nil, s.readError(h, p, err)
 	}
 	return &segmentReader{io.NewSectionReader(f, p.off()+headerSize+off, n), s, g, h, p}, nil
+}
+
+// Append reads a blob without opening it. Of a small one nothing is made.
+func (s *Store) Append(ctx context.Context, buf []byte, ref blob.Ref, off, n int64) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return buf, err
+	}
+	h, p, g, err := s.hold(ref)
+	if err != nil {
+		return buf, err
+	}
+	if isLarge(p.kind) || isPacked(p.kind) || p.size() > smallRead {
+		s.release(g)
+		return s.appendOpened(ctx, buf, ref, off, n)
+	}
+	defer s.release(g)
+	f, err := g.file()
+	if err != nil {
+		return buf, fmt.Errorf("packblob: %w", err)
+	}
+	m := s.memoryFor(p.record)
+	defer m.release()
+	payload, err := s.payloadIn(m, f, g.tag, h, p, true)
+	if err != nil {
+		return buf, s.readError(h, p, err)
+	}
+	s.wasRead(h)
+	payload = payload[min(max(off, 0), p.size()):]
+	if n >= 0 {
+		payload = payload[:min(n, int64(len(payload)))]
+	}
+	return append(buf, payload...), nil
+}
+
+// appendOpened is Append for those blobs that are read in pieces.
+func (s *Store) appendOpened(ctx context.Context, buf []byte, ref blob.Ref, off, n int64) ([]byte, error) {
+	rc, err := s.Open(ctx, ref, off, n)
+	if err != nil {
+		return buf, err
+	}
+	defer rc.Close()
+	b := bytes.NewBuffer(buf)
+	_, err = b.ReadFrom(rc)
+	return b.Bytes(), err
 }
 
 // unpackSmall takes the payload of a packed blob.
@@ -158,7 +209,7 @@ func (s *Store) payload(f io.ReaderAt, t tag, h hash, p place, wanted bool) ([]b
 func (s *Store) payloadIn(m *memory, f io.ReaderAt, t tag, h hash, p place, wanted bool) ([]byte, error) {
 	size := p.record
 	if !wanted {
-		size = headerSize + min(p.record-headerSize, smallRead)
+		size = min(p.record, keptMemory)
 	}
 	m.buf = slices.Grow(m.buf[:0], int(size))[:size]
 	buf := m.buf
