@@ -172,19 +172,19 @@ func (c *conn) hot(box store.MailboxID, uid store.UID) (m store.Message, err err
 
 // one is hot, with the cold row.
 func (c *conn) one(box store.MailboxID, uid store.UID) (e *entry, err error) {
-	e = &entry{}
-	if e.hot, err = c.hot(box, uid); err != nil {
-		return nil, err
-	}
-	cold, err := c.access.Cold(c.ctx, box, e.hot.ID)
+	m, err := c.hot(box, uid)
 	if err != nil {
 		return nil, err
 	}
+	cold, err := c.access.Cold(c.ctx, box, m.ID)
+	if err != nil {
+		return nil, err
+	}
+	e = &entry{msg: &m}
 	var ok bool
-	if e.cold, ok = cold[e.hot.ID]; !ok {
+	if e.cold, ok = cold[m.ID]; !ok {
 		return nil, store.ErrDamaged
 	}
-	e.msg = &e.hot
 	return e, e.cold.Check(e.msg)
 }
 

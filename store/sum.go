@@ -4,9 +4,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"sync"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// scratch is for sum, which is made for every row that is read.
+var scratch = sync.Pool{New: func() any { return new([512]byte) }}
 
 // seal sets the Sum of the cold row of m.
 func (c *Cold) seal(m *Message) { c.Sum = c.sum(m) }
@@ -23,7 +27,8 @@ func (c *Cold) Check(m *Message) error {
 
 // sum is never zero. Times count in milliseconds, as backends keep them.
 func (c *Cold) sum(m *Message) uint32 {
-	var buf [512]byte
+	buf := scratch.Get().(*[512]byte)
+	defer scratch.Put(buf)
 	b := buf[:0]
 	for _, s := range []string{string(m.Account), string(m.Blob)} {
 		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)

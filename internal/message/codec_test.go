@@ -41,6 +41,10 @@ func FuzzDecodePart(f *testing.F) {
 		f.Add(EncodePart(&m.Root))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		h, at, end, oerr := RootOffsets(b)
+		if q, err := DecodePart(b); err == nil && (oerr != nil || h != q.HeaderStart || at != q.BodyStart || end != q.End) {
+			t.Fatalf("%d, %d, %d, %v of %+v", h, at, end, oerr, q)
+		}
 		p, err := DecodePart(b)
 		if err != nil {
 			return

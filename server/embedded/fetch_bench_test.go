@@ -17,79 +17,117 @@ import (
 	"github.com/mailkeel/mailkeel/store/blob"
 )
 
-// BenchmarkFetch reads mailboxes over loopback; an op is one message. The processor
-// time is that of server and client together.
-func BenchmarkFetch(b *testing.B) {
-	home, err := embedded.Open(b.Context(), b.TempDir(), embedded.Options{})
-	if err != nil {
-		b.Fatal(err)
+// fetches are what clients ask for of messages, of 3 KB in INBOX and of 100 KB in Large;
+// allocs is how often memory may be allocated for one of them.
+var fetches = []struct {
+	name, box, items string
+	allocs           float64
+}{
+	{"Flags", "INBOX", "(UID FLAGS)", 0},
+	{"Sizes", "INBOX", "(UID FLAGS INTERNALDATE RFC822.SIZE)", 1},
+	{"Headers", "INBOX", "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (DATE FROM TO SUBJECT MESSAGE-ID REFERENCES IN-REPLY-TO CONTENT-TYPE)])", 5},
+	{"List", "INBOX", "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)", 13},
+	{"Envelope", "INBOX", "(ENVELOPE)", 9},
+	{"Structure", "INBOX", "(BODYSTRUCTURE)", 7},
+	{"Body", "INBOX", "(BODY.PEEK[])", 8},
+	{"LargeBody", "Large", "(BODY.PEEK[])", 8},
+}
+
+// fetcher fills the mailboxes of an account and returns a client of it, which does
+// commands and says how many bytes came.
+func fetcher(tb testing.TB, many, few int) func(command string) int64 {
+	tb.Helper()
+	must := func(err error) {
+		tb.Helper()
+		if err != nil {
+			tb.Fatal(err)
+		}
 	}
-	defer home.Close()
-	if err := home.Accounts.PutDomain(b.Context(), accounts.Domain{Name: "x.test"}); err != nil {
-		b.Fatal(err)
-	}
-	a, err := home.Accounts.CreateAccount(b.Context(), accounts.Account{Address: "ann@x.test"}, "correct horse battery staple")
-	if err != nil {
-		b.Fatal(err)
-	}
+	home, err := embedded.Open(tb.Context(), tb.TempDir(), embedded.Options{})
+	must(err)
+	tb.Cleanup(func() { home.Close() })
+	must(home.Accounts.PutDomain(tb.Context(), accounts.Domain{Name: "x.test"}))
+	a, err := home.Accounts.CreateAccount(tb.Context(), accounts.Account{Address: "ann@x.test"}, "correct horse battery staple")
+	must(err)
 	st := &store.Store{Backend: home.Store, Blobs: home.Blobs, Limit: home.Accounts.Limit}
-	const many, few = 10_000, 300
-	fillFolder(b, st, a, "INBOX", many, 3000)
-	fillFolder(b, st, a, "Large", few, 100<<10)
+	fillFolder(tb, st, a, "INBOX", many, 3000)
+	fillFolder(tb, st, a, "Large", few, 100<<10)
 	s := &imap.Server{Hostname: "h", Store: st, Auth: home.Accounts, InsecureAuth: true}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
+	must(err)
 	go s.Serve(ln)
-	defer s.Close()
+	tb.Cleanup(func() { s.Close() })
 	nc, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer nc.Close()
+	must(err)
+	tb.Cleanup(func() { nc.Close() })
 	buf := make([]byte, 256<<10)
-	var end []byte
+	end := make([]byte, 0, 10<<10)
 	do := func(command string) (n int64) {
+		tb.Helper()
 		fmt.Fprintf(nc, "x %s\r\n", command)
 		for end = append(end[:0], '\n'); !bytes.Contains(end, []byte("\nx OK")); {
 			k, err := nc.Read(buf)
 			if err != nil {
-				b.Fatalf("%s: %v %q", command, err, end)
+				tb.Fatalf("%s: %v %q", command, err, end)
 			}
-			end = append(end, buf[max(0, k-1000):k]...)
-			end = end[max(0, len(end)-1000):]
+			if end = append(end, buf[max(0, k-4000):k]...); bytes.Contains(end, []byte("\nx NO")) {
+				tb.Fatalf("%s: %q", command, end)
+			}
+			end = append(end[:0], end[max(0, len(end)-4000):]...)
 			n += int64(k)
 		}
 		return n
 	}
 	do("LOGIN ann@x.test \"correct horse battery staple\"")
-	for _, bb := range []struct {
-		name, box, items string
-		n                int
-	}{
-		{"Flags", "INBOX", "(UID FLAGS)", many},
-		{"Sizes", "INBOX", "(UID FLAGS INTERNALDATE RFC822.SIZE)", many},
-		{"Headers", "INBOX", "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (DATE FROM TO SUBJECT MESSAGE-ID REFERENCES IN-REPLY-TO CONTENT-TYPE)])", many},
-		{"List", "INBOX", "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)", many},
-		{"Envelope", "INBOX", "(ENVELOPE)", many},
-		{"Structure", "INBOX", "(BODYSTRUCTURE)", many},
-		{"Body", "INBOX", "(BODY.PEEK[])", many},
-		{"LargeBody", "Large", "(BODY.PEEK[])", few},
-	} {
-		b.Run(bb.name, func(b *testing.B) {
-			do("SELECT " + bb.box)
+	return do
+}
+
+// BenchmarkFetch reads mailboxes over loopback; an op is one message. The processor
+// time is that of server and client together.
+func BenchmarkFetch(b *testing.B) {
+	const many, few = 10_000, 300
+	do := fetcher(b, many, few)
+	for _, f := range fetches {
+		b.Run(f.name, func(b *testing.B) {
+			do("SELECT " + f.box)
+			have := many
+			if f.box != "INBOX" {
+				have = few
+			}
 			b.ReportAllocs()
 			before := processTime(b)
 			var n int64
 			for i := 0; i < b.N; {
-				k := min(bb.n, b.N-i)
-				n += do(fmt.Sprintf("FETCH 1:%d %s", k, bb.items))
+				k := min(have, b.N-i)
+				n += do(fmt.Sprintf("FETCH 1:%d %s", k, f.items))
 				i += k
 			}
 			b.ReportMetric(float64(processTime(b)-before)/float64(b.N), "cpu-ns/op")
 			b.SetBytes(n / int64(b.N))
 		})
+	}
+}
+
+// What a command needs is not made anew for each message.
+func TestFetchAllocatesLittle(t *testing.T) {
+	if raceEnabled {
+		t.Skip("pools forget under the race detector")
+	}
+	const n = 500
+	do := fetcher(t, n, n/10)
+	for _, f := range fetches {
+		do("SELECT " + f.box)
+		command := "FETCH 1:* " + f.items
+		messages := float64(n)
+		if f.box != "INBOX" {
+			messages /= 10
+		}
+		each := testing.AllocsPerRun(5, func() { do(command) }) / messages
+		// A command and each batch have something of their own.
+		if most := f.allocs + 0.5 + 150/messages; each > most {
+			t.Errorf("%s: %.1f allocations for each message, not %.1f", f.name, each, most)
+		}
+		t.Logf("%s: %.1f allocations for each message", f.name, each)
 	}
 }
 
@@ -103,7 +141,7 @@ func processTime(b *testing.B) time.Duration {
 }
 
 // fillFolder puts n messages of size bytes into a mailbox.
-func fillFolder(b *testing.B, st *store.Store, a accounts.Account, name string, n, size int) {
+func fillFolder(b testing.TB, st *store.Store, a accounts.Account, name string, n, size int) {
 	access := st.As(a.ID)
 	box, err := access.Folder(b.Context(), name)
 	if err != nil {

@@ -105,6 +105,40 @@ func TestDeliveryCostsFewStatements(t *testing.T) {
 	}
 }
 
+// Those who read many messages ask seldom, and read nothing else.
+func TestReadingManyCostsFewStatements(t *testing.T) {
+	st, _, c := counted(t)
+	const n = 300
+	for i := range n {
+		d := delivery(i, "ann")
+		d.Cold.Envelope[0] = 0xff // of no older version, so that it is not parsed
+		deliver(t, st, d)
+	}
+	ann := st.As("ann")
+	box, err := ann.Folder(t.Context(), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uids := make([]store.UID, 128)
+	for i := range uids {
+		uids[i] = store.UID(50 + i)
+	}
+	for _, tt := range []struct{ room, most, rows int }{
+		{0, 3, 2 + len(uids)},         // mailbox, its account, rows
+		{1 << 20, 8, 6 + 2*len(uids)}, // and two or three ranges of cold rows
+	} {
+		var out []store.Parsed
+		texts, rows := c.during(func() {
+			if out, _, err = ann.Read(t.Context(), box.ID, uids, tt.room, out); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if len(out) != len(uids) || len(texts) > tt.most || rows > tt.rows {
+			t.Errorf("with room for %d: %d statements and %d rows for %d messages:\n%s", tt.room, len(texts), rows, len(out), strings.Join(texts, "\n"))
+		}
+	}
+}
+
 func TestBatchWritesCountersOnce(t *testing.T) {
 	st, db, c := counted(t)
 	deliver(t, st, delivery(1, "ann"))
