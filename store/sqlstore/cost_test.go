@@ -124,8 +124,8 @@ func TestReadingManyCostsFewStatements(t *testing.T) {
 		uids[i] = store.UID(50 + i)
 	}
 	for _, tt := range []struct{ room, most, rows int }{
-		{0, 3, 2 + len(uids)},         // mailbox, its account, rows
-		{1 << 20, 8, 6 + 2*len(uids)}, // and two or three ranges of cold rows
+		{0, 4, 2 + len(uids)},         // mailbox, its account, rows, younger flags
+		{1 << 20, 9, 6 + 2*len(uids)}, // and two or three ranges of cold rows
 	} {
 		var out []store.Parsed
 		texts, rows := c.during(func() {
