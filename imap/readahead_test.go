@@ -71,7 +71,7 @@ func TestLinesAreReadWhole(t *testing.T) {
 
 // A connection that waits holds the small buffer alone, whatever came before.
 func TestLinesHoldLittleAtRest(t *testing.T) {
-	l := &readAhead{src: strings.NewReader(strings.Repeat("x", 3000) + "\n" + "a NOOP\r\n")}
+	l := &readAhead{late: true, src: strings.NewReader(strings.Repeat("x", 3000) + "\n" + "a NOOP\r\n")}
 	for {
 		if _, err := l.line(); err != nil {
 			break
