@@ -54,29 +54,3 @@ func BenchmarkLoginLogout(b *testing.B) {
 		p.Close()
 	}
 }
-
-// BenchmarkSelect selects a mailbox of 100,000 messages that lies in SQLite: one
-// that is known, and one that is not.
-func BenchmarkSelect(b *testing.B) {
-	f := fill(b, 100_000)
-	b.Run("known", func(b *testing.B) {
-		f.ok("SELECT INBOX")
-		b.ReportAllocs()
-		for b.Loop() {
-			f.ok("SELECT INBOX")
-		}
-	})
-	b.Run("first", func(b *testing.B) {
-		a := f.store.As("a1")
-		box, err := a.Folder(b.Context(), inbox)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, _, err := new(views).get(b.Context(), a, box.ID); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-}

@@ -1,4 +1,4 @@
-package imap
+package imapondisk
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/mailkeel/mailkeel/imap"
 	"github.com/mailkeel/mailkeel/internal/sqldb"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob/memblob"
@@ -57,7 +58,7 @@ func fill(t testing.TB, n int) *filled {
 		}
 	}
 	f.store = st
-	f.peer = dial(t, start(t, &Server{InsecureAuth: true, Auth: anyone{}, Store: st}))
+	f.peer = dial(t, start(t, &imap.Server{InsecureAuth: true, Auth: anyone{}, Store: st}))
 	f.ok("LOGIN ann secret")
 	return f
 }

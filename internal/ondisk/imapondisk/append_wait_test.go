@@ -1,4 +1,4 @@
-package imap
+package imapondisk
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/mailkeel/mailkeel/imap"
 	"github.com/mailkeel/mailkeel/internal/sqldb"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
@@ -71,7 +72,7 @@ func TestAppendWaitsForItsContentBeforeTheCommit(t *testing.T) {
 	}
 	defer packs.Close()
 	blobs := &stagedBlobs{Store: packs}
-	s := &Server{InsecureAuth: true, Auth: anyone{}, Store: &store.Store{Backend: rows, Blobs: blobs}}
+	s := &imap.Server{InsecureAuth: true, Auth: anyone{}, Store: &store.Store{Backend: rows, Blobs: blobs}}
 	p := dial(t, start(t, s))
 	p.ok("LOGIN x secret")
 

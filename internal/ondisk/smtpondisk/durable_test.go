@@ -1,4 +1,4 @@
-package smtp_test
+package smtpondisk
 
 import (
 	"context"

@@ -1,0 +1,4 @@
+// Package imapondisk tests package imap over the backends that keep mail on disk. The
+// tests of package imap itself use those in memory, so that who requires it, or package
+// mailtest, has no database driver among the modules of go.sum.
+package imapondisk
