@@ -159,9 +159,6 @@ func (o *options) listed() int                   { return min(listed, o.mailbox)
 func (o *options) large() int                    { return (o.mailbox*3 + 99) / 100 }
 func (o *options) inList(format string) string   { return fmt.Sprintf(format, o.listed()) }
 func (o *options) copied() int                   { return min(1000, o.mailbox) }
-func (o *options) patient() (sessions, each int) {
-	return o.manySessions, (o.manySessions + users - 1) / users
-}
 
 // listCase is command for the first messages of the mailbox.
 func listCase(format, before string) func(context.Context, *reading) (float64, error) {

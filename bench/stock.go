@@ -119,28 +119,3 @@ func fill(ctx context.Context, s *store.Store, id mailkeel.AccountID, first, n i
 	}
 	return nil
 }
-
-// maildir writes the messages of one reader as Dovecot's, without asking it.
-func (o *options) maildir(dir string) error {
-	for _, d := range []string{"cur", "new", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o777); err != nil {
-			return err
-		}
-	}
-	for i := range o.stored / readers {
-		flags := ""
-		if i%3 == 0 {
-			flags = "S"
-		}
-		name := filepath.Join(dir, "cur", fmt.Sprintf("%d.M%dP1.bench:2,%s", 1767261600+i, i, flags))
-		if err := os.WriteFile(name, []byte(small(i)), 0o666); err != nil {
-			return err
-		}
-	}
-	return filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return os.Chown(p, 65534, 65534)
-	})
-}

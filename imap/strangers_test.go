@@ -201,7 +201,7 @@ func ask(t *testing.T, form, name string, granted bool) (answer, said string, ch
 			sb.WriteString(part)
 			continue
 		}
-		tail := part[:len(part)-len(strings.TrimLeft(part, "/*BelowNew"))]
+		tail := part[:len(part)-len(strings.TrimLeft(part, "/*BelowN"))]
 		sb.WriteString(`"` + name + tail + `"` + part[len(tail):])
 	}
 	inURL := strings.ReplaceAll(url.PathEscape(name), "%2F", "/")

@@ -46,7 +46,7 @@ func (t *trap) send(w http.ResponseWriter, r *http.Request) error {
 	}
 	to = append(to, s.Bcc...)
 	if s.From.Email == "" || len(to) == 0 {
-		return errors.New("From and one of To, Cc, Bcc are required")
+		return errors.New("a From and one of To, Cc, Bcc are required")
 	}
 	id := rand.Text() + "@mailtrap.invalid"
 	raw, err := s.message(id, r.FormValue("inbox"))

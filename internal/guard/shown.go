@@ -30,6 +30,7 @@ func Remembering(cfg *tls.Config) *tls.Config {
 
 // remember puts itself between c and its certificates.
 func remember(c *tls.Config) {
+	//lint:ignore SA1019 who sets it gets what they had before
 	if len(c.Certificates) == 0 && c.GetCertificate == nil || c.NameToCertificate != nil {
 		return // tls refuses it, or it is of the old kind
 	}

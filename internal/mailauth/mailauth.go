@@ -159,12 +159,9 @@ func authorDomain(fields []string) (string, error) {
 		return "", err
 	}
 	if len(all) != 1 {
-		return "", errors.New("From must have exactly one address")
+		return "", errors.New("there must be exactly one address in From")
 	}
-	_, domain, ok := strings.Cut(all[0].Address, "@")
-	if i := strings.LastIndexByte(all[0].Address, '@'); ok {
-		domain = all[0].Address[i+1:]
-	}
+	domain := all[0].Address[strings.LastIndexByte(all[0].Address, '@')+1:]
 	return strings.ToLower(strings.TrimSuffix(domain, ".")), nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/imap"
+	"github.com/mailkeel/mailkeel/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -104,4 +106,30 @@ func (p *peer) ok(format string, args ...any) []string {
 		p.t.Fatalf(format+": %q", append(args, lines)...)
 	}
 	return lines
+}
+
+// put files a message and returns its UID.
+func put(t testing.TB, s *store.Store, account store.AccountID, mailbox, text string, flags ...string) store.UID {
+	t.Helper()
+	ctx := context.Background()
+	w, err := s.Blobs.Create(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	io.WriteString(w, strings.ReplaceAll(text, "\n", "\r\n"))
+	info, err := w.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := s.As(account)
+	f, err := a.Folder(ctx, mailbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps, err := a.Append(ctx, f.ID, store.Append{Blob: info, Flags: flags})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ps[0].UID
 }

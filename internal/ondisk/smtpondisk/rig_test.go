@@ -29,8 +29,8 @@ type rig struct {
 func newRig(t testing.TB, change func(*smtp.Server)) *rig {
 	t.Helper()
 	users := &static.Directory{Domains: []accounts.Domain{{Name: "example.org"}}, Aliases: []accounts.Alias{{Address: "away@example.org", Targets: []string{"ann@elsewhere.example"}}}}
-	for _, name := range []string{"ann", "bob"} {
-		users.Accounts = append(users.Accounts, static.Account{Account: accounts.Account{ID: mailkeel.AccountID(name[:1] + "1"), Address: name + "@example.org"}})
+	for id, name := range map[mailkeel.AccountID]string{"a1": "ann", "b2": "bob"} {
+		users.Accounts = append(users.Accounts, static.Account{Account: accounts.Account{ID: id, Address: name + "@example.org"}})
 	}
 	r := &rig{Server: &smtp.Server{Hostname: "mx.example.org", Directory: users, Clock: &testclock.Clock{}}}
 	change(r.Server)

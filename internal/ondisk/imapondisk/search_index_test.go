@@ -1,4 +1,4 @@
-package imap
+package imapondisk
 
 import (
 	"context"
@@ -17,8 +17,11 @@ import (
 	"golang.org/x/text/encoding/japanese"
 	"golang.org/x/text/encoding/unicode"
 
+	"github.com/mailkeel/mailkeel/imap"
 	"github.com/mailkeel/mailkeel/internal/textfold"
 	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/blob/memblob"
+	"github.com/mailkeel/mailkeel/store/memstore"
 	"github.com/mailkeel/mailkeel/store/search"
 	"github.com/mailkeel/mailkeel/store/search/ftsindex"
 )
@@ -255,19 +258,19 @@ func TestSearchFindsWhatWasWritten(t *testing.T) {
 	for seed := range rounds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			a := scribe{rand.New(rand.NewSource(int64(seed)))}
-			s := &Server{InsecureAuth: true, Store: newStore()}
+			s := &imap.Server{InsecureAuth: true, Auth: anyone{}, Store: &store.Store{Backend: new(memstore.Backend), Blobs: new(memblob.Store)}}
 			addr := start(t, s)
 			index := ftsindex.New(filepath.Join(t.TempDir(), "search.db"), ftsindex.Options{})
 			defer index.Close()
 			x := &search.Indexer{Store: s.Store, Index: index, Rest: -1}
 			counted := &countingFinder{Finder: x}
-			indexed := start(t, &Server{InsecureAuth: true, Store: s.Store, Search: counted})
+			indexed := start(t, &imap.Server{InsecureAuth: true, Auth: anyone{}, Store: s.Store, Search: counted})
 			var all []mailed
 			add := func(n int) {
 				for range n {
 					m := a.message(0)
 					all = append(all, m)
-					put(t, s.Store, "a1", inbox, strings.ReplaceAll(m.text, "\r\n", "\n"))
+					put(t, s.Store, "a1", "INBOX", strings.ReplaceAll(m.text, "\r\n", "\n"))
 				}
 			}
 			add(messages / 3)
@@ -276,7 +279,7 @@ func TestSearchFindsWhatWasWritten(t *testing.T) {
 			}
 			add(messages / 3)
 			acc := s.Store.As("a1")
-			f, err := acc.Folder(t.Context(), inbox)
+			f, err := acc.Folder(t.Context(), "INBOX")
 			if err != nil {
 				t.Fatal(err)
 			}
