@@ -29,7 +29,9 @@
 // # The role and its password
 //
 // The role of the connection string owns the tables: it may connect, and may create
-// in the schema, and needs nothing else.
+// in the schema, and needs nothing else. If it also owns the database it makes the
+// extension pg_trgm, which searches use (see package trgmindex); otherwise an
+// administrator does, with CREATE EXTENSION pg_trgm, or searches read messages.
 //
 //	CREATE ROLE mail LOGIN PASSWORD '...';
 //	CREATE DATABASE mail OWNER mail TEMPLATE template0 ENCODING 'UTF8';
@@ -60,11 +62,15 @@
 //	pg_dump -Fc mail > backup/mail.dump
 //	rsync -a /srv/mail/blobs/ backup/blobs/
 //
+// What searches use is made anew if it is not there: leave it out with
+// --exclude-table-data='search_*'.
+//
 // Stop all nodes before a dump is restored, or the database is taken back to an
 // earlier time: they hold numbers that were given since.
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,6 +83,7 @@ import (
 	"github.com/mailkeel/mailkeel/queue/sqlqueue"
 	"github.com/mailkeel/mailkeel/server"
 	"github.com/mailkeel/mailkeel/store/blob"
+	"github.com/mailkeel/mailkeel/store/search/trgmindex"
 	"github.com/mailkeel/mailkeel/store/sqlstore"
 )
 
@@ -95,8 +102,10 @@ type Options struct {
 	// MaxConns is how many transactions this process runs at once; zero means
 	// 20. A server allows 100 connections unless it is told otherwise.
 	MaxConns int
-	Clock    mailkeel.Clock // nil means real time
-	Logger   *slog.Logger   // nil means discard
+	// NoIndex leaves searches without an index: they read messages.
+	NoIndex bool
+	Clock   mailkeel.Clock // nil means real time
+	Logger  *slog.Logger   // nil means discard
 }
 
 // A Node is one process of the cluster. Its parts are used until Close.
@@ -106,6 +115,7 @@ type Node struct {
 	Queue    *sqlqueue.Backend
 	KV       *sqlstore.KV
 	Accounts *sqlaccounts.Directory
+	Search   *trgmindex.Index // nil with NoIndex, or if the database cannot have one
 
 	o  Options
 	db *pgdb.DB
@@ -139,6 +149,14 @@ func Open(ctx context.Context, conn string, blobs blob.Store, o Options) (_ *Nod
 		return nil, err
 	}
 	n.Accounts.Clock, n.Accounts.Logger = o.Clock, o.Logger
+	if !o.NoIndex {
+		switch n.Search, err = trgmindex.New(ctx, n.db); {
+		case errors.Is(err, trgmindex.ErrExtension):
+			cmp.Or(o.Logger, slog.New(slog.DiscardHandler)).Warn("cluster: searches have no index, and read messages", "err", err)
+		case err != nil:
+			return nil, err
+		}
+	}
 	n.Blobs = blobs
 	return n, nil
 }
@@ -149,6 +167,9 @@ func (n *Node) Fill(c *server.Config) {
 	c.Store, c.Blobs, c.Queue, c.KV = n.Store, n.Blobs, n.Queue, n.KV
 	c.Directory, c.Auth, c.Manager = n.Accounts, n.Accounts, n.Accounts
 	c.Close = n.Close
+	if n.Search != nil {
+		c.Search = n.Search
+	}
 	if c.Clock == nil {
 		c.Clock = n.o.Clock
 	}
