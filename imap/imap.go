@@ -13,7 +13,8 @@
 // value types of github.com/emersion/go-imap/v2. A connection is served by one
 // goroutine, one command after the other. Commands are parsed while they arrive,
 // in bounded memory; responses are gathered and written when the client has
-// nothing more to say. Sessions that have the same mailbox open share one view of
+// nothing more to say. What it offers stands in capability.go, with a dialog for
+// each in testdata. Sessions that have the same mailbox open share one view of
 // it, see view.go.
 package imap
 
