@@ -132,9 +132,9 @@ func TestI11Authentication(t *testing.T) {
 	if strings.Count(out, "a NO [UNAVAILABLE] Too many failed logins, try again later\r\n") != 3 || !strings.Contains(out, "* BYE Too many failed logins") {
 		t.Errorf("throttled:\n%s", out)
 	}
-	// A response of 4,000 bytes, and one that is too long.
+	// A response of 1,500 bytes, and one that is longer than any name and password.
 	s = &Server{InsecureAuth: true, Auth: anyone{}, Store: newStore()}
-	long := base64.StdEncoding.EncodeToString([]byte("\x00ann\x00" + strings.Repeat("x", 4000)))
+	long := base64.StdEncoding.EncodeToString([]byte("\x00ann\x00" + strings.Repeat("x", 1500)))
 	out = converse(t, s, "a AUTHENTICATE PLAIN\r\n"+long+"\r\nb AUTHENTICATE PLAIN "+long+"\r\n"+
 		"c AUTHENTICATE PLAIN\r\n"+long+long+"\r\nd LOGIN ann secret\r\n")
 	for _, want := range []string{"a NO [AUTHENTICATIONFAILED]", "b NO [AUTHENTICATIONFAILED]", "c BAD ", "d OK "} {

@@ -14,7 +14,7 @@ func defaults() options {
 	return options{
 		dir: "postoffice-data", smtp: "127.0.0.1:2525", submission: "127.0.0.1:2587", submissions: "127.0.0.1:2465",
 		imap: "127.0.0.1:2143", imaps: "127.0.0.1:2993", directPort: 25,
-		filters: true, rateConns: 100, rateMessages: 300, rateRcpts: 1000,
+		index: true, filters: true, rateConns: 100, rateMessages: 300, rateRcpts: 1000,
 	}
 }
 
