@@ -14,7 +14,7 @@ import (
 func (c *conn) offer() sasl.Offer {
 	o := sasl.Offer{Auth: c.srv.Auth, Insecure: c.srv.InsecureAuth}
 	if t, ok := c.net.(*tls.Conn); ok {
-		o.Channel = &sasl.Channel{State: t.ConnectionState(), Shown: c.low.Shown()}
+		o.Channel = &sasl.Channel{State: t.ConnectionState(), Shown: c.low.Shown(), Unbound: !c.srv.ChannelBinding}
 	}
 	return o
 }

@@ -44,6 +44,10 @@ type Server struct {
 	TLS *tls.Config
 	// InsecureAuth allows LOGIN and AUTHENTICATE without TLS.
 	InsecureAuth bool
+	// ChannelBinding offers SCRAM-SHA-256-PLUS on TLS, which proves that nobody sits
+	// between client and server. It is off because mail programs that GNU SASL serves
+	// take it and cannot do it: mutt of Debian 12 could not log in.
+	ChannelBinding bool
 	// Roster, if set, lets people share mailboxes (RFC 4314): it has the
 	// addresses by which they know each other. Nil means that each account sees
 	// its own mailboxes alone.

@@ -143,7 +143,7 @@ func TestSCRAMPlus(t *testing.T) {
 		"fixed": fixed, "loaded": loaded,
 		"per client": {GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return fixed, nil }},
 	} {
-		for implicit, addr := range startBoth(t, &Server{TLS: cfg}) {
+		for implicit, addr := range startBoth(t, &Server{ChannelBinding: true, TLS: cfg}) {
 			for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 				dial := func() (*peer, scram.ChannelBinding, scram.ChannelBinding) {
 					p, st, caps := secure(t, addr, implicit, &tls.Config{MaxVersion: version})
@@ -191,7 +191,7 @@ func TestSCRAMPlus(t *testing.T) {
 // In a session that TLS resumes no certificate is shown: tls-exporter binds it all
 // the same.
 func TestSCRAMPlusInAResumedSession(t *testing.T) {
-	addr := startBoth(t, &Server{TLS: &tls.Config{Certificates: []tls.Certificate{certificate()}}})[true]
+	addr := startBoth(t, &Server{ChannelBinding: true, TLS: &tls.Config{Certificates: []tls.Certificate{certificate()}}})[true]
 	cfg := &tls.Config{ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 	resumed := false
 	for range 3 {

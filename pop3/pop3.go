@@ -68,6 +68,10 @@ type Server struct {
 	TLS *tls.Config
 	// InsecureAuth allows USER, PASS and AUTH without TLS.
 	InsecureAuth bool
+	// ChannelBinding offers SCRAM-SHA-256-PLUS on TLS, which proves that nobody sits
+	// between client and server. It is off because mail programs that GNU SASL serves
+	// take it and cannot do it: mutt of Debian 12 could not log in.
+	ChannelBinding bool
 	// Name and Version are what CAPA tells as IMPLEMENTATION; empty means
 	// "mailkeel" and no version.
 	Name, Version string

@@ -70,6 +70,8 @@ type Config struct {
 	// InsecureAuth lets passwords be sent in the clear. New refuses it if a
 	// door has an address that is not loopback.
 	InsecureAuth bool
+	// ChannelBinding offers SCRAM-SHA-256-PLUS on TLS: see imap.Server.
+	ChannelBinding bool
 
 	// Rest takes mail for elsewhere: a remote.Transport brings it to the
 	// world, a relay.Transport to a smart host. Nil means that it is held in

@@ -98,8 +98,8 @@ func New(c Config) (*Server, error) {
 	mx.Next, mx.Filters, mx.Proxies, mx.Reverse = first, c.Filters, c.Proxies, c.Reverse
 	lmtp.Next, lmtp.LMTP = each, true
 	msa.Next = lifted{trusted: c.Trusted, free: users(nil), held: users(c.KV)}
-	msa.Submission, msa.Auth, msa.InsecureAuth, msa.Proxies, msa.Reverse = true, c.Auth, c.InsecureAuth, c.Proxies, c.Reverse
-	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxAppend: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Logger: c.Logger}
+	msa.Submission, msa.Auth, msa.InsecureAuth, msa.ChannelBinding, msa.Proxies, msa.Reverse = true, c.Auth, c.InsecureAuth, c.ChannelBinding, c.Proxies, c.Reverse
+	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, ChannelBinding: c.ChannelBinding, MaxAppend: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Logger: c.Logger}
 	reader.Roster, _ = c.Directory.(accounts.Roster) // with it, people can share mailboxes
 	reader.Quotas, _ = c.Directory.(accounts.QuotaSetter)
 	var indexer *search.Indexer
@@ -107,7 +107,7 @@ func New(c Config) (*Server, error) {
 		indexer = &search.Indexer{Store: boxes, Index: c.Search, Busy: c.Busy, Clock: c.Clock, Logger: c.Logger}
 		reader.Search = indexer
 	}
-	fetcher := &pop3.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Clock: c.Clock, Logger: c.Logger}
+	fetcher := &pop3.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, ChannelBinding: c.ChannelBinding, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Clock: c.Clock, Logger: c.Logger}
 
 	return &Server{
 		Store: boxes, Queue: out, MX: mx, LMTP: lmtp, MSA: msa, IMAP: reader, POP3: fetcher, Indexer: indexer, cfg: c,

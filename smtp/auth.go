@@ -17,7 +17,7 @@ import (
 func (c *conn) offer() sasl.Offer {
 	o := sasl.Offer{Auth: c.s.Auth, Insecure: c.s.InsecureAuth}
 	if c.tls != nil {
-		o.Channel = &sasl.Channel{State: *c.tls, Shown: c.g.Shown()}
+		o.Channel = &sasl.Channel{State: *c.tls, Shown: c.g.Shown(), Unbound: !c.s.ChannelBinding}
 	}
 	return o
 }

@@ -104,7 +104,7 @@ func TestTokens(t *testing.T) {
 
 // SCRAM-SHA-256-PLUS after STARTTLS (RFC 5802, 6).
 func TestSCRAMPlus(t *testing.T) {
-	r := newRig(t, func(s *smtp.Server) { s.Submission, s.Auth = true, users() })
+	r := newRig(t, func(s *smtp.Server) { s.Submission, s.Auth, s.ChannelBinding = true, users(), true })
 	for _, kind := range []string{"tls-exporter", "tls-server-end-point", "other connection"} {
 		p := dial(t, r.addr).hello()
 		p.do("STARTTLS", "220")

@@ -13,11 +13,13 @@ type Channel struct {
 	// Shown is the certificate that the door showed, in DER; nil if it does not
 	// know.
 	Shown []byte
+	// Unbound is for a door that offers no channel binding.
+	Unbound bool
 }
 
 // bindable reports whether there is a channel binding.
 func (c *Channel) bindable() bool {
-	if c == nil || !c.State.HandshakeComplete {
+	if c == nil || c.Unbound || !c.State.HandshakeComplete {
 		return false
 	}
 	return c.State.Version >= tls.VersionTLS13 || c.any().IsSupported()
@@ -37,7 +39,7 @@ func (c *Channel) any() (b scram.ChannelBinding) {
 // where TLS 1.3 or the extended master secret make it safe; tls-server-end-point
 // (RFC 5929, 4); and tls-unique (RFC 5929, 3), which TLS 1.3 does not have.
 func (c *Channel) binding(kind scram.ChannelBindingType) (b scram.ChannelBinding) {
-	if c == nil || !c.State.HandshakeComplete { // of a zero state package tls knows nothing
+	if c == nil || c.Unbound || !c.State.HandshakeComplete { // of a zero state package tls knows nothing
 		return b
 	}
 	switch kind {

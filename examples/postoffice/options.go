@@ -33,6 +33,7 @@ type options struct {
 	insecureAuth    bool
 	compress        bool
 	index           bool
+	channelBinding  bool
 	json            bool
 
 	// Only in the configuration file.
@@ -80,6 +81,7 @@ func (o *options) flags() *flag.FlagSet {
 		return err
 	})
 	fs.BoolVar(&o.insecureAuth, "insecure-auth", false, "take passwords without TLS; only on loopback addresses")
+	fs.BoolVar(&o.channelBinding, "channel-binding", false, "offer SCRAM-SHA-256-PLUS; mutt of Debian 12 takes it and cannot do it")
 	fs.BoolVar(&o.compress, "compress", false, "compress the mail that comes from now on: less room, and some processor time")
 	fs.BoolVar(&o.index, "index", true, "keep an index of what messages say, in search.db, for searches; false reads the messages")
 	fs.BoolVar(&o.json, "json", false, "sub-commands print one JSON object a line")

@@ -73,11 +73,12 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 		POP3:        server.Listen{Addr: o.pop3},
 		POP3S:       server.Listen{Addr: o.pop3s},
 
-		InsecureAuth: o.insecureAuth,
-		Trusted:      o.trusted,
-		Reverse:      o.reverse(),
-		Filters:      o.chain(log),
-		Logger:       log,
+		InsecureAuth:   o.insecureAuth,
+		ChannelBinding: o.channelBinding,
+		Trusted:        o.trusted,
+		Reverse:        o.reverse(),
+		Filters:        o.chain(log),
+		Logger:         log,
 	}
 	if o.cert != "" {
 		if c.TLS, err = server.CertFiles(o.cert, o.key, log); err != nil {

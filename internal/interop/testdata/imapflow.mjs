@@ -61,9 +61,10 @@ assert(changed.find((m) => m.uid === 2).flags.has("$Important"));
 await a.messageFlagsRemove("2", ["\\Flagged"], { uid: true, unchangedSince: before.modseq });
 assert((await a.fetchOne("2", { flags: true }, { uid: true })).flags.has("\\Flagged"));
 // IDLE.
+const heard = a.seen.filter((e) => e.event === "exists").length;
 const idle = a.idle();
 await b.append("Work", letter(12), []);
-await until(a, "exists", a.seen.filter((e) => e.event === "exists").length + 1);
+await until(a, "exists", heard + 1);
 await a.noop();
 await idle;
 // A third was away since before.
