@@ -44,7 +44,7 @@ type reading struct {
 func readMail(ctx context.Context, o *options, k *kase, s server, dir string) (f map[string]float64, err error) {
 	_, ours := s.(*postoffice)
 	r := &reading{o: o, k: k, user: owners(ours)}
-	j := job{work: "imap", imap: true, data: o.boxes[s.name("imap")]}
+	j := job{work: "imap", imap: true, plain: k.plain, data: o.boxes[s.name("imap")]}
 	if k.fresh && !ours {
 		if err := forgetCaches(j.data); err != nil {
 			return nil, err

@@ -33,6 +33,11 @@ func imapCases() []kase {
 	structure := times("structure", "BODYSTRUCTURE of {list}", 0, listCase("FETCH 1:%d (BODYSTRUCTURE)", ""))
 	header := search("search-header", "HEADER "+load.NumberField+" 777", nil)
 	subject := search("search-subject", "SUBJECT topic7", someFound)
+	plain := func(k kase, least float64) kase {
+		k.name, k.about, k.plain, k.least = k.name+"-plain", "the same without an index, ms", true, least
+		return k
+	}
+	body := times("search-body", "SEARCH BODY, a rare word", 50, command(bigBox, "SEARCH BODY "+load.Rare, "", rareFound))
 	cases := []kase{
 		times("select", "SELECT of {all}", 0, opened),
 		times("flags", "FETCH 1:* (UID FLAGS) of {all}", 1.5, command(bigBox, "FETCH 1:* (UID FLAGS)", "", allFetched)),
@@ -40,7 +45,7 @@ func imapCases() []kase {
 		rates("body", "FETCH 1:* (BODY.PEEK[]) of 3 KB, MB/s", 0.8, throughput(bigBox, "FETCH 1:* (BODY.PEEK[])", allFetched)),
 		rates("body-large", "the same of 100 KB, MB/s", 1, throughput(largeBox, "FETCH 1:* (BODY.PEEK[])", largeFetched)),
 		header, first(header, 50), subject, first(subject, 50),
-		times("search-body", "SEARCH BODY, a rare word", 50, command(bigBox, "SEARCH BODY "+load.Rare, "", rareFound)),
+		body, plain(body, 6),
 		rates("append-one", "APPEND by one client, messages/s", 2, appends(1, false)),
 		rates("append-many", "by {clients} into one mailbox, messages/s", 6, appends(imapClients, false)),
 		rates("append-apart", "by {clients} into {clients}, messages/s", 3, appends(imapClients, true)),

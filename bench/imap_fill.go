@@ -9,7 +9,28 @@ import (
 	"time"
 
 	"github.com/mailkeel/mailkeel/bench/load"
+	"github.com/mailkeel/mailkeel/server/embedded"
+	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/search"
 )
+
+// indexAll has the search index of a directory know all that is there.
+func indexAll(ctx context.Context, dir string) (err error) {
+	home, err := embedded.Open(ctx, dir, embedded.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, home.Close()) }()
+	var ids []store.AccountID
+	for a, err := range home.Accounts.Accounts(ctx, "") {
+		if err != nil {
+			return err
+		}
+		ids = append(ids, a.ID)
+	}
+	x := &search.Indexer{Store: &store.Store{Backend: home.Store, Blobs: home.Blobs}, Index: home.Search, Rest: -1}
+	return x.CatchUp(ctx, ids...)
+}
 
 // fillAtOnce is how many messages of bigSize are put into a mailbox at once, by a
 // server that can do that.
@@ -27,7 +48,12 @@ func (o *options) fillBoxes(ctx context.Context, s server) (err error) {
 	if err != nil {
 		return err
 	}
-	defer stopAll(&err, s)
+	stopped := false
+	defer func() {
+		if !stopped {
+			stopAll(&err, s)
+		}
+	}()
 	_, ours := s.(*postoffice)
 	r := &reading{o: o, at: at, user: owners(ours)}
 	c, _, err := r.session(ctx, 0, "", false)
@@ -50,6 +76,17 @@ func (o *options) fillBoxes(ctx context.Context, s server) (err error) {
 		o.boxes = map[string]string{}
 	}
 	o.boxes[name] = dir
+	if ours {
+		// The server indexes what is searched, in its own time: here it is done.
+		c.Close()
+		stopped = true
+		if stopAll(&err, s); err != nil {
+			return err
+		}
+		if err := indexAll(ctx, dir); err != nil {
+			return err
+		}
+	}
 	fmt.Fprintf(o.log, "%s: %s messages stored in %v\n", name, thousands(o.mailbox+o.large()), time.Since(begin).Round(time.Millisecond))
 	return nil
 }

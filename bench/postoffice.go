@@ -146,6 +146,9 @@ func (p *postoffice) args(dir, smtp string, j job) ([]string, error) {
 	if j.hop != "" {
 		args = append(args, "-relay", j.hop)
 	}
+	if j.plain {
+		args = append(args, "-index=false")
+	}
 	return args, nil
 }
 

@@ -47,6 +47,7 @@ type kase struct {
 	// least is how many times as good as the reference it is to be, and most the
 	// largest figure that will do; zero means that there is no such bar.
 	least, most float64
+	plain       bool // without an index for searches
 	fresh       bool // the server has seen the mailbox filled and nothing more
 	read        func(context.Context, *reading) (float64, error)
 }
@@ -174,7 +175,9 @@ type job struct {
 	work string // of works
 	hop  string // where mail for elsewhere goes, or empty to keep it in the queue
 	imap bool
-	data string // what is there already, for ours and for Dovecot; empty means nothing
+	// plain is without an index for searches.
+	plain bool
+	data  string // what is there already, for ours and for Dovecot; empty means nothing
 }
 
 // A running server.
