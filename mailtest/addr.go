@@ -34,7 +34,7 @@ func (s *Server) listen(c *server.Config) error {
 		if ln == nil || ln.Addr().Network() != "tcp" { // off, or not ours to change
 			continue
 		}
-		d.listen.Listener = &faultListener{Listener: ln, faults: s.faults, door: d.name, tls: d.tls}
+		d.listen.Listener = &faultListener{Listener: ln, faults: s.faults, open: &s.open, door: d.name, tls: d.tls}
 	}
 	return nil
 }

@@ -361,3 +361,29 @@ func TestRetryAfterFaults(t *testing.T) {
 		t.Errorf("%d messages", n)
 	}
 }
+
+// TestWhatHangsIsNamed: a client in the middle of a message does not hold the end of a
+// test up, also when the clock stands, and is named.
+func TestWhatHangsIsNamed(t *testing.T) {
+	f := &ends{TB: t}
+	srv := mailtest.New(f, mailtest.Options{Clock: &mailtest.Clock{}})
+	nc, err := net.Dial("tcp", srv.SMTPAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	fmt.Fprint(nc, "HELO me\r\nMAIL FROM:<z@example.net>\r\nRCPT TO:<a@example.test>\r\nDATA\r\nSubject: x\r\n")
+	for r := bufio.NewReader(nc); ; {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(line, "354") {
+			break
+		}
+	}
+	f.end()
+	if !strings.Contains(f.logged, "smtp from "+nc.LocalAddr().String()) || !strings.Contains(f.logged, "C: MAIL FROM:<z@example.net>") {
+		t.Error(f.logged)
+	}
+}

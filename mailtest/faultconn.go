@@ -14,6 +14,7 @@ import (
 type faultListener struct {
 	net.Listener
 	faults *faults
+	open   *open
 	door   string
 	tls    bool // from the start
 }
@@ -23,6 +24,7 @@ func (l *faultListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	c = l.open.track(c, l.door)
 	is := func(d string) bool { return d == l.door }
 	if l.tls {
 		if f := l.faults.handshake(is); f != nil {

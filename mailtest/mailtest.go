@@ -58,6 +58,7 @@ type Server struct {
 	ca       *authority
 	faults   *faults
 	sessions sessions
+	open     open
 	world    *World          // nil if it is alone
 	ctx      context.Context // ends with the test
 
@@ -140,7 +141,7 @@ func start(tb TB, o Options, w *World) *Server {
 	tb.Cleanup(func() {
 		s.saveFailure()
 		cancel()
-		if err := <-done; err != nil {
+		if err := s.end(done); err != nil {
 			tb.Errorf("mailtest: the server ended with %v", err)
 		}
 		s.users.close()

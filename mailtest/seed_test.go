@@ -1,6 +1,7 @@
 package mailtest_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,10 +94,12 @@ func TestFailureIsSaved(t *testing.T) {
 type ends struct {
 	testing.TB
 	cleanup []func()
+	logged  string
 }
 
-func (e *ends) Failed() bool      { return true }
-func (e *ends) Cleanup(fn func()) { e.cleanup = append(e.cleanup, fn) }
+func (e *ends) Logf(format string, args ...any) { e.logged += fmt.Sprintf(format, args...) + "\n" }
+func (e *ends) Failed() bool                    { return true }
+func (e *ends) Cleanup(fn func())               { e.cleanup = append(e.cleanup, fn) }
 func (e *ends) end() {
 	for _, fn := range slices.Backward(e.cleanup) {
 		fn()
