@@ -68,9 +68,15 @@ func (s *postfix) with(ctx context.Context, dir string, main []string) (at runni
 
 // idle waits for an empty queue, looking every 20 ms.
 func (s *postfix) idle(ctx context.Context) error {
+	overlooked := time.NewTicker(10 * time.Second)
+	defer overlooked.Stop()
 	for s.p.Waiting() > 0 {
 		select {
 		case <-time.After(20 * time.Millisecond):
+		case <-overlooked.C:
+			if err := s.p.Flush(ctx); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %d messages in the queue of Postfix\n%.2000s", ctx.Err(), s.p.Waiting(), s.p.Log())
 		}

@@ -171,6 +171,13 @@ func (p *Postfix) PID() (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(b)))
 }
 
+// Flush has Postfix look through its queue now. It does so every five minutes by itself,
+// and until then it may overlook a message that came at a busy moment.
+func (p *Postfix) Flush(ctx context.Context) error {
+	_, err := p.postfix(ctx, "flush")
+	return err
+}
+
 // Waiting counts the messages in the queue, in any state.
 func (p *Postfix) Waiting() int {
 	n := 0
