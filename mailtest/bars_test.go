@@ -77,10 +77,13 @@ func quantile(b *testing.B, times []time.Duration) {
 func BenchmarkStart(b *testing.B) {
 	var times []time.Duration
 	for b.Loop() {
+		e := &ends{TB: quiet{b}} // servers that all live until the end would need too many sockets
 		begin := time.Now()
-		srv := mailtest.New(quiet{b})
+		mailtest.New(e)
 		times = append(times, time.Since(begin))
-		_ = srv
+		b.StopTimer()
+		e.end()
+		b.StartTimer()
 	}
 	quantile(b, times)
 }

@@ -36,7 +36,6 @@ type DNS struct {
 }
 
 type record struct {
-	text string // as it was given
 	typ  dnsmessage.Type
 	body dnsmessage.ResourceBody
 }
@@ -330,7 +329,6 @@ func parseRecord(line string) (name string, r record, err error) {
 		}
 		return n
 	}
-	r.text = line
 	switch typ := strings.ToUpper(words[1]); typ {
 	case "A", "AAAA":
 		ip, perr := netip.ParseAddr(data[0])
