@@ -1,0 +1,5 @@
+package mailview
+
+import "errors"
+
+var errNotYet = errors.New("mailview: not built yet")
