@@ -11,11 +11,8 @@ const maxObjectName = 255 // bytes of a Kind or ID
 // must be young. ErrInvalid without a Kind or an ID, or if one is longer than 255
 // bytes; ErrLimit if Data are larger than MaxObject.
 func (s *Store) PutObject(ctx context.Context, o Object) (seq ModSeq, err error) {
-	switch {
-	case o.Kind == "" || o.ID == "" || len(o.Kind) > maxObjectName || len(o.ID) > maxObjectName:
-		return 0, fmt.Errorf("%w: object %.64q of kind %.64q", ErrInvalid, o.ID, o.Kind)
-	case len(o.Data) > s.maxObject():
-		return 0, fmt.Errorf("%w: an object of %d bytes", ErrLimit, len(o.Data))
+	if err := s.checkObject(o); err != nil {
+		return 0, err
 	}
 	err = s.update(ctx, only(o.Account), func(w *work) error {
 		acc, err := w.account(o.Account)
@@ -26,6 +23,43 @@ func (s *Store) PutObject(ctx context.Context, o Object) (seq ModSeq, err error)
 		return w.object(o)
 	})
 	return seq, err
+}
+
+func (s *Store) checkObject(o Object) error {
+	switch {
+	case o.Kind == "" || o.ID == "" || len(o.Kind) > maxObjectName || len(o.ID) > maxObjectName:
+		return fmt.Errorf("%w: object %.64q of kind %.64q", ErrInvalid, o.ID, o.Kind)
+	case len(o.Data) > s.maxObject():
+		return fmt.Errorf("%w: an object of %d bytes", ErrLimit, len(o.Data))
+	}
+	return nil
+}
+
+// ServerAccount owns the Objects that belong to the server and to nobody in it, such
+// as keys. No directory gives this ID, so that no door acts for it.
+const ServerAccount AccountID = "mailkeel.server"
+
+// KeepObject returns the live object of this Account, Kind and ID. If there is none it
+// writes o and returns that. Of several who do so at a time, in any process, one
+// writes, and all get what that wrote. Errors are those of PutObject.
+func (s *Store) KeepObject(ctx context.Context, o Object) (kept Object, err error) {
+	if err := s.checkObject(o); err != nil {
+		return Object{}, err
+	}
+	err = s.update(ctx, only(o.Account), func(w *work) error {
+		acc, err := w.account(o.Account)
+		if err != nil {
+			return err
+		}
+		for old, err := range w.Objects(o.Account, ObjectQuery{Kind: o.Kind, ID: o.ID}) {
+			kept = old
+			return err
+		}
+		kept = o
+		kept.ModSeq = acc.ModSeq
+		return w.object(o)
+	})
+	return kept, err
 }
 
 // Forget removes tombstones with a ModSeq up to through and makes that the

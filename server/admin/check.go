@@ -291,7 +291,7 @@ func (c *checking) store(ctx context.Context) error {
 	// What the directory does not know is left alone.
 	unknown := map[store.AccountID]bool{}
 	for _, id := range ids {
-		if names[id] == "" && !slices.Contains(gone, id) {
+		if names[id] == "" && id != store.ServerAccount && !slices.Contains(gone, id) {
 			unknown[id] = true
 			if err := c.unknown(ctx, id); err != nil {
 				return err

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mailkeel/mailkeel"
@@ -446,6 +448,44 @@ func testColdRights(b *bench) {
 	}
 }
 
+// keepsOneObject lets several write what there is to be one of.
+func (b *bench) keepsOneObject() {
+	o := store.Object{Account: store.ServerAccount, Kind: "key", ID: "example.org"}
+	got := make([]store.Object, 8)
+	var wg sync.WaitGroup
+	for i := range got {
+		wg.Go(func() {
+			mine := o
+			mine.Data = []byte{byte(i)}
+			var err error
+			if got[i], err = b.KeepObject(b.Context(), mine); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	there, err := b.As(store.ServerAccount).Objects(b.Context(), store.ObjectQuery{Kind: "key"})
+	if err != nil || len(there) != 1 {
+		b.Fatalf("%+v, %v", there, err)
+	}
+	for i := range got {
+		if !reflect.DeepEqual(got[i], there[0]) {
+			b.Errorf("writer %d was told %+v, kept is %+v", i, got[i], there[0])
+		}
+	}
+	seq := b.account(store.ServerAccount).ModSeq
+	if seq != there[0].ModSeq {
+		b.Errorf("the account is at %d, the object at %d", seq, there[0].ModSeq)
+	}
+	o.Deleted = true
+	_, err = b.PutObject(b.Context(), o)
+	b.must(err)
+	o.Deleted, o.Data = false, []byte("new")
+	if kept, err := b.KeepObject(b.Context(), o); err != nil || string(kept.Data) != "new" || kept.ModSeq != seq+2 {
+		b.Errorf("after a tombstone: %+v, %v", kept, err)
+	}
+}
+
 func testObjects(b *bench) {
 	ann, bob := b.As("ann"), b.As("bob")
 	seq, err := ann.PutObject(b.Context(), store.Object{Kind: "script", ID: "1", Data: []byte("keep;")})
@@ -468,6 +508,8 @@ func testObjects(b *bench) {
 	if err != nil || len(os) != 1 || string(os[0].Data) != "keep;" || os[0].Account != "ann" {
 		b.Errorf("ann sees %+v, %v", os, err)
 	}
+	b.MaxObject = 0
+	b.keepsOneObject()
 	for _, o := range []store.Object{{Account: "ann", Kind: "script", ID: "1"}, {Kind: store.KindGrant, ID: "1/bob"}, {Kind: store.KindShared, ID: "1"}, {Kind: "seen/1/bob", ID: "0"}, {Kind: "keywords", ID: "1"}} {
 		_, err := bob.PutObject(b.Context(), o)
 		b.is(err, store.ErrDenied, fmt.Sprintf("bob writes %s of %q", o.Kind, o.Account))
