@@ -31,6 +31,7 @@ const (
 var floor = map[string]int{
 	"": words, "store/blob": words, "store/blob/blobtest": words, "internal/": words,
 	"internal/mailview": parts, // shared by two doors, over the store
+	"webmail/cleanhtml": words, // knows HTML, not mail
 
 	"accounts": contracts, "delivery": contracts, "filter": contracts, "sieve": contracts,
 	"accounts/accountstest": contracts, "accounts/sasl": contracts, "accounts/password": contracts, "delivery/deliverytest": contracts, "filter/filtertest": contracts,
