@@ -46,38 +46,27 @@ func (d *DNS) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, erro
 func (m *Message) Auth(ctx context.Context, dns *DNS) (Authentication, error) {
 	addr, hello := m.peer()
 	res, err := mailauth.Check(ctx, dns, mailauth.Arrival{
-		Addr: addr, Hello: hello, From: m.From, Author: m.rawHeaders("From"),
+		Addr: addr, Hello: hello, From: m.From, Now: m.Received,
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m.Raw)), nil },
 	})
 	if err != nil {
 		return Authentication{}, fmt.Errorf("mailtest: %w", err)
 	}
-	a := Authentication{SPF: string(res.SPF), SPFDomain: res.SPFDomain, DMARC: string(res.DMARC), Policy: string(res.Policy)}
+	a := Authentication{SPF: string(res.SPF.Result), SPFDomain: res.SPF.Domain, DMARC: string(res.DMARC), Policy: res.Policy.Wish}
 	var why []string
 	note := func(what string, err error) {
 		if err != nil {
 			why = append(why, what+": "+err.Error())
 		}
 	}
-	if res.SPF != "pass" {
-		note("spf", res.SPFErr)
-	}
+	note("spf", res.SPF.Err)
 	for _, s := range res.DKIM {
 		a.DKIM = append(a.DKIM, Signature{s.Domain, string(s.Result)})
 		note("dkim of "+s.Domain, s.Err)
 	}
-	note("dmarc", res.DMARCErr)
+	note("dmarc", res.Err)
 	a.Why = strings.Join(why, "\n")
 	return a, nil
-}
-
-func (m *Message) rawHeaders(name string) (all []string) {
-	if h := m.parse().header; h != nil {
-		for f := range h.All(name) {
-			all = append(all, f.Value())
-		}
-	}
-	return all
 }
 
 var received = regexp.MustCompile(`^from (\S+) \((?:\S+ )?\[(?:IPv6:)?([^\]]+)\]\)`)

@@ -52,7 +52,7 @@ func TestAuth(t *testing.T) {
 	}
 	there.Forget()
 	// Two authors are none.
-	check("two authors", &mailtest.Message{From: "ann@here.example", Raw: append([]byte("From: x@y.example\r\n"), good.Raw...)}, "pass", "fail", "permerror")
+	check("two authors", &mailtest.Message{From: "ann@here.example", Raw: append([]byte("From: x@y.example\r\n"), good.Raw...)}, "pass", "fail", "fail")
 	// No policy.
 	submit(t, there, "zoe@there.example", "ann@here.example", strings.Replace(out, "ann@here", "zoe@there", 1))
 	check("no policy", here.Wait(soon(t), mailtest.To("ann@here.example")), "pass", "none", "none")
