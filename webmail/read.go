@@ -1,0 +1,178 @@
+package webmail
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/mailkeel/mailkeel/internal/mailview"
+	"github.com/mailkeel/mailkeel/internal/message"
+	"github.com/mailkeel/mailkeel/store"
+)
+
+// readView is what read.html shows.
+type readView struct {
+	*mailview.Message
+	Segments     []segmentView
+	Files        []fileView
+	Newer, Older string // URLs of the messages beside this one, or empty
+	Back         string // URL of the list
+	Targets      []mailview.Folder
+	HTML         bool   // some of it is HTML
+	Remote       bool   // remote content is shown
+	Blocked      bool   // there may be some that is not
+	ShowRemote   string // URL of this page with it
+	Plain        bool   // HTML is shown as text
+	Other        string // URL of this page the other way
+	Here         string // URL of this page
+}
+
+type segmentView struct {
+	mailview.Segment
+	Frame string // URL of HTML for a frame, or empty
+	Whole string // URL of all of it, if it is cut
+}
+
+type fileView struct {
+	mailview.Part
+	URL  string // to keep
+	Look string // to look at, or empty
+}
+
+// read shows a message, and marks it as read.
+func (rq *request) read() error {
+	at, err := rq.messageAt()
+	if err != nil {
+		return err
+	}
+	ctx := rq.ctx()
+	m, err := rq.box.Message(ctx, at.Folder, at.UID)
+	if err != nil {
+		return err
+	}
+	if !m.Seen && rq.r.Method == http.MethodGet && !prefetch(rq.r) {
+		if _, err := rq.box.Mark(ctx, at.Folder, mailview.Seen, true, at.UID); err == nil {
+			m.Seen = true
+		} else if !errors.Is(err, store.ErrDenied) && !errors.Is(err, store.ErrNotFound) {
+			rq.h.log().Warn("webmail: cannot mark as read", "account", rq.account, "err", err)
+		}
+	}
+	here := rq.h.Prefix + messagePath(at)
+	v := readView{Message: m, Here: here, Back: rq.h.Prefix + folderPath(at.Folder), Plain: rq.r.URL.Query().Get("as") == "text"}
+	key, err := rq.remoteKey(at)
+	if err != nil {
+		return err
+	}
+	if v.Remote, err = rq.mayRemote(at); err != nil {
+		return err
+	}
+	v.Remote = v.Remote || rq.settings.Remote
+	for _, s := range m.Body {
+		sv := segmentView{Segment: s}
+		if s.Cut {
+			sv.Whole = here + "/part/" + url.PathEscape(s.Part.Path)
+		}
+		if s.HTML {
+			v.HTML = true
+			if v.Plain {
+				sv.Text, sv.HTML = plainOf(s), false
+			} else {
+				sv.Frame = here + "/frame/" + url.PathEscape(s.Part.Path)
+				if v.Remote {
+					sv.Frame += "?remote=" + url.QueryEscape(key)
+				}
+				v.Blocked = v.Blocked || !v.Remote && rq.clean(s, at, false, nil).Remote > 0
+			}
+		}
+		v.Segments = append(v.Segments, sv)
+	}
+	v.ShowRemote = here + "?remote=" + url.QueryEscape(key)
+	if v.Other = here + "?as=text"; v.Plain {
+		v.Other = here
+	}
+	for _, p := range m.Attachments {
+		f := fileView{Part: p, URL: here + "/part/" + url.PathEscape(p.Path)}
+		if harmless[p.Type] != "" {
+			f.Look = f.URL + "?look=1"
+		}
+		v.Files = append(v.Files, f)
+	}
+	if v.Newer, v.Older, err = rq.beside(at); err != nil {
+		return err
+	}
+	if v.Targets, err = rq.targets(at.Folder); err != nil {
+		return err
+	}
+	return rq.show(http.StatusOK, "read", v)
+}
+
+// prefetch reports whether nobody reads the page yet.
+func prefetch(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || r.Header.Get("Purpose") == "prefetch" || r.Header.Get("X-Moz") == "prefetch"
+}
+
+// plainOf is HTML as text: its writer's own, or what remains of it.
+func plainOf(s mailview.Segment) string {
+	if s.Plain != "" {
+		return s.Plain
+	}
+	text, _ := io.ReadAll(message.PlainText(strings.NewReader(s.Text)))
+	return string(text)
+}
+
+// beside are the URLs of the next messages in a folder.
+func (rq *request) beside(at messageAt) (newer, older string, err error) {
+	for _, q := range []mailview.Query{{Folder: at.Folder, After: at.UID, Limit: 1}, {Folder: at.Folder, Before: at.UID, Limit: 1}} {
+		p, err := rq.box.List(rq.ctx(), q)
+		if err != nil {
+			return "", "", err
+		}
+		if len(p.Rows) == 0 {
+			continue
+		}
+		u := rq.h.Prefix + messagePath(messageAt{at.Folder, p.Rows[0].UID})
+		if q.After != 0 {
+			newer = u
+		} else {
+			older = u
+		}
+	}
+	return newer, older, nil
+}
+
+// sourceView is what source.html shows.
+type sourceView struct {
+	Header, Back, Raw string
+	Subject           string
+}
+
+// source shows the header of a message.
+func (rq *request) source() error {
+	at, err := rq.messageAt()
+	if err != nil {
+		return err
+	}
+	header, err := rq.box.Header(rq.ctx(), at.Folder, at.UID)
+	if err != nil {
+		return err
+	}
+	here := rq.h.Prefix + messagePath(at)
+	return rq.show(http.StatusOK, "source", sourceView{Header: header, Back: here, Raw: here + "/raw"})
+}
+
+// raw gives a message as it came, to keep.
+func (rq *request) raw() error {
+	at, err := rq.messageAt()
+	if err != nil {
+		return err
+	}
+	size, rc, err := rq.box.OpenRaw(rq.ctx(), at.Folder, at.UID)
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	return rq.send(rc, size, "message/rfc822", fmt.Sprintf("message-%d.eml", at.UID), false)
+}
