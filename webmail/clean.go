@@ -1,20 +1,12 @@
 package webmail
 
 import (
-	"html/template"
-	"strings"
-
 	"github.com/mailkeel/mailkeel/internal/mailview"
+	"github.com/mailkeel/mailkeel/webmail/cleanhtml"
 )
 
-// cleaned is HTML that is safe to show, and how much of it was left out because it
-// lies elsewhere.
-type cleaned struct {
-	HTML   string
-	Remote int
-}
-
-// clean makes HTML of a message safe.
-func (rq *request) clean(s mailview.Segment, at messageAt, remote bool, cid func(string) string) cleaned {
-	return cleaned{HTML: "<pre>" + template.HTMLEscapeString(strings.TrimSpace(plainOf(s))) + "</pre>"}
+// clean makes HTML of a message safe. What is left out because it lies elsewhere is
+// counted, if remote does not keep it.
+func clean(s mailview.Segment, remote bool, cid func(string) string) cleanhtml.Result {
+	return cleanhtml.Clean(s.Text, cleanhtml.Options{CID: cid, Remote: remote, MaxBytes: 2 * mailview.MaxText})
 }

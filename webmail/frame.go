@@ -37,7 +37,7 @@ func (rq *request) frame() error {
 			continue
 		}
 		here := rq.h.Prefix + messagePath(at) + "/cid/"
-		body := rq.clean(s, at, remote, func(cid string) string {
+		body := clean(s, remote, func(cid string) string {
 			if !hasCID(m, cid) {
 				return ""
 			}

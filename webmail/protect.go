@@ -10,13 +10,13 @@ import (
 var policies = map[policy]string{
 	pagePolicy: "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; form-action 'self'; frame-src 'self'; base-uri 'none'; frame-ancestors 'none'",
 	// Sandboxed as if it were in a frame even when it is not. Links open elsewhere.
-	framePolicy: "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'",
+	framePolicy: "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'",
 	filePolicy:  "sandbox; default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
 }
 
 // remoteFramePolicy is framePolicy once a person asked for remote content. What comes
 // over plain HTTP is shown too: the browser warns, and images are all there is.
-const remoteFramePolicy = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' https: http:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+const remoteFramePolicy = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data: https: http:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
 
 // protect sets what every response has.
 func protect(h http.Header) {

@@ -84,7 +84,7 @@ func (rq *request) read() error {
 				if v.Remote {
 					sv.Frame += "?remote=" + url.QueryEscape(key)
 				}
-				v.Blocked = v.Blocked || !v.Remote && rq.clean(s, at, false, nil).Remote > 0
+				v.Blocked = v.Blocked || !v.Remote && clean(s, false, nil).Remote > 0
 			}
 		}
 		v.Segments = append(v.Segments, sv)
