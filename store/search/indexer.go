@@ -18,6 +18,8 @@ const (
 	// batchDocs and batchBytes bound one Apply, so that it is short.
 	batchDocs  = 64
 	batchBytes = 1 << 20
+	// batchMissing is about how many places an Index is asked about at a time.
+	batchMissing = 1000
 	// settle is how long changes are gathered before they are indexed: mail often
 	// comes in bursts. Who searches does not wait for it.
 	settle = 5 * time.Second
@@ -63,6 +65,9 @@ type progress struct {
 	State
 	checked bool // against the store, since the start
 	queued  bool
+	// whole is up to which ModSeq all was seen, since the start: what was in its
+	// mailbox by then is indexed, so that new flags of it are nothing to look at.
+	whole store.ModSeq
 }
 
 func (x *Indexer) clock() mailkeel.Clock { return mailkeel.ClockOr(x.Clock) }
@@ -300,11 +305,15 @@ func (x *Indexer) step(ctx context.Context, id store.AccountID, p *progress) (mo
 	}
 	x.mu.Lock()
 	p.checked = true
+	whole := p.whole
 	x.mu.Unlock()
 	w := &writing{x: x, p: p, ctx: ctx, access: x.Store.As(id)}
 	w.from, w.Account = state, id
 	if w.to = state; w.to.Start == 0 {
 		w.to.Start = max(now, 1)
+	}
+	if err := w.look(changes, whole); err != nil {
+		return false, err
 	}
 	for _, c := range changes {
 		if err := w.change(c); err != nil {
@@ -312,13 +321,19 @@ func (x *Indexer) step(ctx context.Context, id store.AccountID, p *progress) (mo
 		}
 		w.to.Through = c.ModSeq
 	}
-	if w.to == w.from {
-		return false, nil // nothing new, and it was noted before
+	if w.to != w.from { // else nothing is new, and that was noted before
+		if err := w.flush(); err != nil {
+			return w.changed(err)
+		}
 	}
-	if err := w.flush(); err != nil {
-		return w.changed(err)
+	if w.to.Through < now {
+		return true, nil
 	}
-	return len(changes) > 0, nil
+	// What comes after now, a hint tells of.
+	x.mu.Lock()
+	p.whole = now
+	x.mu.Unlock()
+	return false, nil
 }
 
 // forget drops an account from the index.
@@ -329,7 +344,7 @@ func (x *Indexer) forget(ctx context.Context, id store.AccountID) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if p := x.states[id]; p != nil {
-		p.State = State{}
+		p.State, p.whole = State{}, 0
 		if !p.queued {
 			delete(x.states, id)
 		}
@@ -368,7 +383,8 @@ type writing struct {
 	ctx    context.Context
 	access *store.Access
 	Batch
-	from, to State // to is what is whole once the Batch is there
+	from, to State   // to is what is whole once the Batch is there
+	missing  []Place // what is to be indexed, in order
 	bytes    int
 	began    time.Time
 }
@@ -384,8 +400,35 @@ func (w *writing) changed(err error) (more bool, _ error) {
 	}
 	w.x.mu.Lock()
 	defer w.x.mu.Unlock()
-	w.p.State = states[w.Account]
+	w.p.State, w.p.whole = states[w.Account], 0
 	return true, nil
+}
+
+func comparePlaces(a, b Place) int {
+	return cmp.Or(cmp.Compare(a.Mailbox, b.Mailbox), cmp.Compare(a.UID, b.UID))
+}
+
+// look finds out which messages of changes are to be indexed: with each the Index
+// would be asked for all that it has of a mailbox, so it is asked about many. Those
+// that were in their mailbox at whole are there.
+func (w *writing) look(changes []store.Change, whole store.ModSeq) error {
+	var places []Place
+	for _, c := range changes {
+		for _, m := range c.Messages {
+			if !m.Expunged && m.Added > whole {
+				places = append(places, Place{m.Mailbox, m.UID})
+			}
+		}
+	}
+	slices.SortFunc(places, comparePlaces)
+	for some := range slices.Chunk(places, batchMissing) {
+		missing, err := w.x.Index.Missing(w.ctx, w.Account, some)
+		if err != nil {
+			return err
+		}
+		w.missing = append(w.missing, missing...)
+	}
+	return nil
 }
 
 // change adds what a change says, and writes when that has become much.
@@ -402,22 +445,13 @@ func (w *writing) change(c store.Change) error {
 	for _, m := range c.Messages {
 		if at := (Place{m.Mailbox, m.UID}); m.Expunged {
 			w.Gone = append(w.Gone, at)
-		} else {
+		} else if _, ok := slices.BinarySearchFunc(w.missing, at, comparePlaces); ok {
 			places = append(places, at)
 		}
 	}
-	for len(places) > 0 {
-		n := min(len(places), batchDocs)
-		some := slices.Clone(places[:n])
-		places = places[n:]
-		slices.SortFunc(some, func(a, b Place) int {
-			return cmp.Or(cmp.Compare(a.Mailbox, b.Mailbox), cmp.Compare(a.UID, b.UID))
-		})
-		missing, err := w.x.Index.Missing(w.ctx, w.Account, some)
-		if err != nil {
-			return err
-		}
-		if err := w.add(missing); err != nil {
+	slices.SortFunc(places, comparePlaces)
+	for some := range slices.Chunk(places, batchDocs) {
+		if err := w.add(some); err != nil {
 			return err
 		}
 	}

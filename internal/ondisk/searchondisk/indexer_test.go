@@ -34,7 +34,15 @@ type counted struct {
 	*ftsindex.Index
 	mu   sync.Mutex
 	docs int
+	asks int // places that Missing was asked about
 	fail error
+}
+
+func (c *counted) Missing(ctx context.Context, id store.AccountID, places []search.Place) ([]search.Place, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asks += len(places)
+	return c.Index.Missing(ctx, id, places)
 }
 
 func (c *counted) Apply(ctx context.Context, b search.Batch) error {
@@ -149,6 +157,39 @@ func TestIndexingGoesOnAfterARestart(t *testing.T) {
 	if b.index.docs != 300 {
 		t.Errorf("%d docs were made for 300 messages", b.index.docs)
 	}
+}
+
+// TestNewFlagsAreNothingToIndex: what people read all day is not looked for in the
+// index again and again.
+func TestNewFlagsAreNothingToIndex(t *testing.T) {
+	b := newBench(t)
+	b.put("one", "two", "three")
+	seen := func(uids ...store.UID) {
+		t.Helper()
+		for _, uid := range uids { // each a change of its own
+			_, _, err := b.As("a").SetFlags(t.Context(), b.box, store.FlagChange{Add: []string{store.FlagSeen}}, uid)
+			b.must(err)
+		}
+	}
+	b.catchUp()
+	b.index.asks = 0
+	seen(1, 2, 3)
+	b.catchUp()
+	if b.index.asks != 0 {
+		t.Errorf("the index was asked about %d messages that it had", b.index.asks)
+	}
+	b.put("four")
+	seen(4)
+	b.catchUp()
+	if b.index.asks != 1 || b.index.docs != 4 {
+		t.Errorf("asked about %d, %d docs", b.index.asks, b.index.docs)
+	}
+	// One that came before, and is changed before it was seen by a new indexer.
+	b.put("five")
+	b.restart()
+	seen(5)
+	b.catchUp()
+	b.knows(b.box, "s", 5, 5)
 }
 
 func TestMessagesThatMoveAndGo(t *testing.T) {
