@@ -70,10 +70,11 @@ func (m *Mail) logger() *slog.Logger {
 // A Box is the mail of one account. It holds nothing and is made for each request; it
 // can be used by several goroutines.
 type Box struct {
-	mail    *Mail
-	account mailkeel.AccountID
-	address string
-	access  *store.Access
+	mail     *Mail
+	account  mailkeel.AccountID
+	address  string
+	language string
+	access   *store.Access
 }
 
 // Of returns the mail of an account, which writes as address. It does not look either

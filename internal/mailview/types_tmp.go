@@ -1,5 +1,0 @@
-package mailview
-
-import "errors"
-
-var errNotYet = errors.New("mailview: not built yet")
