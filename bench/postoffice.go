@@ -131,7 +131,7 @@ func (p *postoffice) args(dir, smtp string, j job) ([]string, error) {
 		return nil, err
 	}
 	args := []string{"-config", config, "-dir", p.dir, "-domain", "example.test", "-smtp", smtp}
-	for _, door := range []string{"-submission", "-submissions", "-imap", "-imaps"} {
+	for _, door := range []string{"-submission", "-submissions", "-imap", "-imaps", "-http"} {
 		addr := ""
 		if j.work == "start" {
 			addr = "127.0.0.1:0"

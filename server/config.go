@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -61,6 +62,12 @@ type Config struct {
 	IMAPS       Listen // TLS from the start; needs TLS
 	POP3        Listen // INBOX for programs that fetch and delete, with STLS
 	POP3S       Listen // TLS from the start; needs TLS
+	HTTP        Listen // pages for people, in the clear: for loopback and for a proxy in front; needs Web
+	HTTPS       Listen // TLS from the start; needs TLS and Web
+
+	// Web makes what HTTP and HTTPS serve: server/webdoor has webmail. It stands
+	// outside, so that who has no pages links none.
+	Web func(WebParts) (http.Handler, error)
 
 	// TLS holds the certificate, best as GetCertificate; nil means that there
 	// is none, and then nobody can log in without InsecureAuth.
@@ -98,7 +105,7 @@ type Config struct {
 	// smtp.ReverseBy makes one. Nil looks nothing up.
 	Reverse func(ctx context.Context, addr netip.Addr) string
 
-	// MaxConns is how many connections SMTP, LMTP, submission, IMAP and POP3 each
+	// MaxConns is how many connections SMTP, LMTP, submission, IMAP, POP3 and HTTP each
 	// have at once; zero means 10,000. MaxPerIP is how many of one address, or IPv6
 	// /64, other than loopback and Trusted; zero means 100, and 200 for IMAP.
 	MaxConns, MaxPerIP int
@@ -158,6 +165,7 @@ func (c *Config) check() error {
 		}
 		need(!d.login || c.Auth != nil, d.name+" needs Config.Auth")
 		need(!d.implicit || c.TLS != nil, d.name+" needs Config.TLS")
+		need(d.name != HTTP && d.name != HTTPS || c.Web != nil, d.name+" needs Config.Web")
 		if err := l.Check(); err != nil {
 			errs = append(errs, fmt.Errorf("server: %s: %w", d.name, err))
 			continue

@@ -22,6 +22,8 @@ const (
 	IMAPS       = "imaps"
 	POP3        = "pop3"
 	POP3S       = "pop3s"
+	HTTP        = "http"
+	HTTPS       = "https"
 )
 
 // A Listen says where a door is. The zero value is a door that stays shut.
@@ -182,6 +184,8 @@ var doors = []door{
 	{IMAPS, true, true, func(c *Config) Listen { return c.IMAPS }, func(s *Server) part { return s.IMAP }},
 	{POP3, true, false, func(c *Config) Listen { return c.POP3 }, func(s *Server) part { return s.POP3 }},
 	{POP3S, true, true, func(c *Config) Listen { return c.POP3S }, func(s *Server) part { return s.POP3 }},
+	{HTTP, true, false, func(c *Config) Listen { return c.HTTP }, func(s *Server) part { return s.Web }},
+	{HTTPS, true, true, func(c *Config) Listen { return c.HTTPS }, func(s *Server) part { return s.Web }},
 	{Submission, true, false, func(c *Config) Listen { return c.Submission }, func(s *Server) part { return s.MSA }},
 	{Submissions, true, true, func(c *Config) Listen { return c.Submissions }, func(s *Server) part { return s.MSA }},
 	{LMTP, false, false, func(c *Config) Listen { return c.LMTP.paths() }, func(s *Server) part { return s.LMTP }},

@@ -1,5 +1,5 @@
 // Package server joins the parts to a whole mail server: mail arrives over SMTP
-// and LMTP and is filed, people read it over IMAP or POP3 and send over submission, and a
+// and LMTP and is filed, people read it over IMAP, POP3 or in a browser and send over submission, and a
 // queue brings what they send to the next hop.
 //
 // One Config says what it is made of; every backend in it is an interface, and
@@ -53,6 +53,7 @@ type Server struct {
 	MSA   *smtp.Server // mail from users
 	IMAP  *imap.Server
 	POP3  *pop3.Server
+	Web   *Web // browsers; its Handler is nil without Config.Web
 	// Indexer feeds Config.Search; nil without.
 	Indexer *search.Indexer
 
@@ -109,8 +110,22 @@ func New(c Config) (*Server, error) {
 	}
 	fetcher := &pop3.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, ChannelBinding: c.ChannelBinding, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Clock: c.Clock, Logger: c.Logger}
 
+	web := &Web{TLS: c.TLS, Proxies: c.Proxies, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Logger: c.Logger}
+	if c.Web != nil {
+		written := users(c.KV)
+		written.Sent = boxes
+		parts := WebParts{Hostname: c.Hostname, Store: boxes, Directory: c.Directory, Auth: c.Auth, Submit: written, KV: c.KV, MaxBytes: c.MaxBytes, Clock: c.Clock, Logger: c.Logger}
+		if indexer != nil {
+			parts.Search = indexer
+		}
+		var err error
+		if web.Handler, err = c.Web(parts); err != nil {
+			return nil, err
+		}
+	}
+
 	return &Server{
-		Store: boxes, Queue: out, MX: mx, LMTP: lmtp, MSA: msa, IMAP: reader, POP3: fetcher, Indexer: indexer, cfg: c,
+		Store: boxes, Queue: out, MX: mx, LMTP: lmtp, MSA: msa, IMAP: reader, POP3: fetcher, Web: web, Indexer: indexer, cfg: c,
 		ready: make(chan struct{}), stop: make(chan struct{}), hard: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }
@@ -199,7 +214,7 @@ func (s *Server) shut(ctx context.Context) {
 	grace := mailkeel.ClockOr(s.cfg.Clock).NewTimer(s.cfg.grace())
 	defer grace.Stop()
 	var parts sync.WaitGroup
-	for _, p := range []part{s.MX, s.LMTP, s.MSA, s.IMAP, s.POP3} {
+	for _, p := range []part{s.MX, s.LMTP, s.MSA, s.IMAP, s.POP3, s.Web} {
 		parts.Go(func() {
 			if p.Shutdown(ctx) != nil {
 				p.Close()

@@ -24,6 +24,8 @@ func (o *options) greet(ctx context.Context, w io.Writer, home *embedded.Home, s
 		{server.IMAPS, "reading, TLS"},
 		{server.POP3, "fetching, STLS"},
 		{server.POP3S, "fetching, TLS"},
+		{server.HTTP, "webmail"},
+		{server.HTTPS, "webmail, TLS"},
 	} {
 		if a := s.Addr(d.name); a != nil {
 			fmt.Fprintf(t, "  %s\t%s\t%s\n", d.name, a, d.what)
@@ -38,8 +40,11 @@ func (o *options) greet(ctx context.Context, w io.Writer, home *embedded.Home, s
 	default:
 		fmt.Fprintf(w, "\nOutgoing mail is held in the queue: give -relay host:port or -direct to let it go.\n")
 	}
-	if o.http != "" {
-		fmt.Fprintf(w, "There is nothing to see at -http yet.\n")
+	for _, door := range []string{server.HTTPS, server.HTTP} {
+		if a := s.Addr(door); a != nil {
+			fmt.Fprintf(w, "\nWebmail: open %s://%s\n", door, local(a))
+			break
+		}
 	}
 	if pw := demoPassword(ctx, home); pw != "" {
 		fmt.Fprintf(w, "\nDemo account: %s, password %s\n", demoAddress, pw)

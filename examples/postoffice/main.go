@@ -1,5 +1,5 @@
-// Command postoffice is a whole mail server: SMTP, submission, LMTP, IMAP and POP3, with
-// mailboxes, accounts and a queue in one directory. Run it without any flag for a
+// Command postoffice is a whole mail server: SMTP, submission, LMTP, IMAP, POP3 and
+// webmail, with mailboxes, accounts and a queue in one directory. Run it without any flag for a
 // first try, with -h for all it can do.
 package main
 

@@ -57,7 +57,7 @@ func (l *log) String() string {
 }
 
 // free are flags for free loopback ports.
-var free = []string{"-smtp", "127.0.0.1:0", "-submission", "127.0.0.1:0", "-submissions", "127.0.0.1:0", "-imap", "127.0.0.1:0", "-imaps", "127.0.0.1:0"}
+var free = []string{"-smtp", "127.0.0.1:0", "-submission", "127.0.0.1:0", "-submissions", "127.0.0.1:0", "-imap", "127.0.0.1:0", "-imaps", "127.0.0.1:0", "-http", "127.0.0.1:0"}
 
 // start runs postoffice until stop, or the end of the test.
 func start(t *testing.T, dir string, args ...string) *office {

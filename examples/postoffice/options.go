@@ -24,12 +24,14 @@ type options struct {
 	dir, config, hostname string
 	domains, accounts     []string
 
-	smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s, http string
+	smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s, http, https string
 
 	cert, key       string
 	relay, resolver string
 	direct          bool
 	trusted         []netip.Prefix
+	proxies         []netip.Prefix // in front of http
+	brand           string
 	insecureAuth    bool
 	compress        bool
 	index           bool
@@ -67,7 +69,16 @@ func (o *options) flags() *flag.FlagSet {
 	fs.StringVar(&o.imaps, "imaps", "127.0.0.1:2993", "`address` for reading, with TLS from the start")
 	fs.StringVar(&o.pop3, "pop3", "", "`address` for programs that fetch and delete mail (POP3), with STLS")
 	fs.StringVar(&o.pop3s, "pop3s", "", "`address` for them, with TLS from the start")
-	fs.StringVar(&o.http, "http", "", "`address` for webmail; nothing is there yet")
+	fs.StringVar(&o.http, "http", "127.0.0.1:2080", "`address` for webmail: a loopback one, or one that only a proxy of -http-proxy reaches")
+	fs.StringVar(&o.https, "https", "", "`address` for webmail, with TLS")
+	fs.Func("http-proxy", "a `network` of proxies in front of -http that terminate TLS and say X-Forwarded-Proto, as CIDR; repeatable", func(s string) error {
+		p, err := parsePrefix(s)
+		if err == nil {
+			o.proxies = append(o.proxies, p)
+		}
+		return err
+	})
+	fs.StringVar(&o.brand, "brand", "", "the `name` that stands on the pages of webmail, instead of Mail")
 	fs.StringVar(&o.cert, "cert", "", "PEM `file` with the certificate, re-read when it changes; without one a self-signed is made")
 	fs.StringVar(&o.key, "key", "", "PEM `file` with its key")
 	fs.StringVar(&o.relay, "relay", "", "send all outgoing mail to this smart `host:port`")
@@ -201,7 +212,7 @@ func setFlag(f *flag.Flag, v any) error {
 		}
 		return f.Value.Set(strconv.FormatInt(v, 10))
 	case []any:
-		if f.Name != "domain" && f.Name != "account" && f.Name != "trusted" {
+		if !slices.Contains([]string{"domain", "account", "trusted", "http-proxy"}, f.Name) {
 			return errors.New("it has one value, not a list")
 		}
 		for _, e := range v {
@@ -230,7 +241,7 @@ func (o *options) check() error {
 	no(o.dir == "", "-dir: it is empty")
 	for _, l := range []struct{ name, addr string }{
 		{"smtp", o.smtp}, {"submission", o.submission}, {"submissions", o.submissions},
-		{"imap", o.imap}, {"imaps", o.imaps}, {"pop3", o.pop3}, {"pop3s", o.pop3s}, {"http", o.http}, // -lmtp may be a path
+		{"imap", o.imap}, {"imaps", o.imaps}, {"pop3", o.pop3}, {"pop3s", o.pop3s}, {"http", o.http}, {"https", o.https}, // -lmtp may be a path
 	} {
 		if err := (server.Listen{Addr: l.addr}).Check(); err != nil {
 			errs = append(errs, fmt.Errorf("-%s: %w", l.name, err))
@@ -270,8 +281,8 @@ func (o *options) check() error {
 
 // help writes what -h shows.
 func help(w io.Writer, commands func(io.Writer)) {
-	fmt.Fprint(w, `postoffice is a whole mail server: SMTP, submission, IMAP and POP3, with mailboxes
-and a queue in one directory.
+	fmt.Fprint(w, `postoffice is a whole mail server: SMTP, submission, IMAP, POP3 and webmail, with
+mailboxes and a queue in one directory.
 
 usage: postoffice [flags]
        postoffice COMMAND ...

@@ -14,6 +14,8 @@ import (
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/server"
 	"github.com/mailkeel/mailkeel/server/embedded"
+	"github.com/mailkeel/mailkeel/server/webdoor"
+	"github.com/mailkeel/mailkeel/webmail"
 )
 
 // serve runs the server until ctx is done.
@@ -72,6 +74,11 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 		IMAPS:       server.Listen{Addr: o.imaps},
 		POP3:        server.Listen{Addr: o.pop3},
 		POP3S:       server.Listen{Addr: o.pop3s},
+		HTTP:        server.Listen{Addr: o.http},
+		HTTPS:       server.Listen{Addr: o.https},
+		Web: webdoor.New(func(h *webmail.Handler) {
+			h.TrustedProxies, h.Brand.Name = o.proxies, o.brand
+		}),
 
 		InsecureAuth:   o.insecureAuth,
 		ChannelBinding: o.channelBinding,

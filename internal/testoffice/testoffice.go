@@ -37,8 +37,8 @@ const patience = 2 * time.Minute
 // An Office is a process that runs postoffice.
 type Office struct {
 	// Where it listens, "127.0.0.1:port"; empty is off. LMTP may be a path.
-	SMTP, Submission, Submissions, LMTP, IMAP, IMAPS, POP3, POP3S string
-	Dir                                                           string
+	SMTP, Submission, Submissions, LMTP, IMAP, IMAPS, POP3, POP3S, HTTP string
+	Dir                                                                 string
 	// Greeting is what it printed before it was ready.
 	Greeting string
 
@@ -165,7 +165,7 @@ func (o *Office) flags() []string {
 		addr := free
 		if *d.addr != "" {
 			addr = *d.addr // as before
-		} else if d.flag == "-lmtp" || d.flag == "-pop3" || d.flag == "-pop3s" || o.ran {
+		} else if d.flag == "-lmtp" || d.flag == "-pop3" || d.flag == "-pop3s" || d.flag == "-http" || o.ran {
 			addr = ""
 		}
 		args = append(args, d.flag, addr)
@@ -182,7 +182,7 @@ func (o *Office) doors() []door {
 	return []door{
 		{"-smtp", &o.SMTP}, {"-submission", &o.Submission}, {"-submissions", &o.Submissions},
 		{"-lmtp", &o.LMTP}, {"-imap", &o.IMAP}, {"-imaps", &o.IMAPS},
-		{"-pop3", &o.POP3}, {"-pop3s", &o.POP3S},
+		{"-pop3", &o.POP3}, {"-pop3s", &o.POP3S}, {"-http", &o.HTTP},
 	}
 }
 
