@@ -586,17 +586,21 @@ func TestAStartFails(t *testing.T) {
 		for messages, was := range []*vfs.Mem{first, old} {
 			failed, ended := 0, false
 			for n := 1; !ended; n += step {
-				disk, count := was.Crash(), 0
+				disk, count, mu := was.Crash(), 0, sync.Mutex{}
 				r, err := openRig(&vfs.Inject{FS: disk, Before: func(op vfs.Op) error {
+					mu.Lock() // packs read while the database opens
+					defer mu.Unlock()
 					if count++; count == n || count > n && good == 1 {
 						return errs[n%len(errs)]
 					}
 					return nil
 				}}, clock, &hop{}, nil)
+				mu.Lock()
 				ended = count < n
+				mu.Unlock()
 				if err != nil {
 					failed++
-				} else if err := r.close(); err != nil && count < n {
+				} else if err := r.close(); err != nil && ended {
 					t.Fatal(err)
 				}
 				if r, err = openRig(disk, clock, &hop{}, nil); err != nil {
