@@ -50,6 +50,7 @@ func (rq *request) frame() error {
 		doc := `<!doctype html><html lang="` + template.HTMLEscapeString(rq.words.lang) + `"><head><meta charset="utf-8"><meta name="referrer" content="no-referrer"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light"><title>` +
 			template.HTMLEscapeString(m.Subject) + `</title><style>` + frameStyle + `</style></head><body>` + body + `</body></html>`
 		rq.w.Header().Set("Content-Length", strconv.Itoa(len(doc)))
+		rq.leaveSlot()
 		_, err := rq.w.Write([]byte(doc))
 		return ignore(err)
 	}

@@ -88,6 +88,7 @@ func (rq *request) show(code int, view string, is any) error {
 	if err := t.ExecuteTemplate(&b, "_layout.html", p); err != nil {
 		return err
 	}
+	rq.leaveSlot()
 	rq.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	rq.w.Header().Set("Content-Language", rq.words.lang)
 	rq.w.Header().Set("Content-Length", strconv.Itoa(b.Len()))

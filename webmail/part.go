@@ -62,6 +62,7 @@ func (rq *request) send(from io.Reader, size int64, kind, name string, look bool
 	if n == 0 && err != nil && err != io.EOF {
 		return err
 	}
+	rq.leaveSlot()
 	if _, werr := rq.w.Write(first[:n]); werr != nil || err == io.EOF || err == io.ErrUnexpectedEOF {
 		return nil
 	}

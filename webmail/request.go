@@ -22,6 +22,8 @@ const (
 	maxURL   = 8 << 10
 	maxQuery = 64      // parameters
 	maxForm  = 1 << 20 // of a form without files
+	// maxStranger is how large a form may be of who has not signed in.
+	maxStranger = 16 << 10
 	// formMemory is what of an upload is held in memory; the rest is in files.
 	formMemory = 256 << 10
 	maxFiles   = 100 // of one upload
@@ -35,6 +37,7 @@ type request struct {
 	rt   *route
 	form url.Values // of a POST
 	file *multipart.Form
+	slot bool // it holds one of the Handler's
 
 	session  *session // nil with Handler.Session, and for who is not signed in
 	account  mailkeel.AccountID
@@ -87,10 +90,6 @@ func (h *Handler) serve(rt route) http.Handler {
 // answer does what comes before a route, and the route.
 func (rq *request) answer() error {
 	h, rt := rq.h, rq.rt
-	if !h.slots.enter() {
-		return status(http.StatusServiceUnavailable)
-	}
-	defer h.slots.leave()
 	if rt.static() {
 		return rt.serve(rq)
 	}
@@ -122,7 +121,22 @@ func (rq *request) answer() error {
 	if err := rq.readForm(); err != nil {
 		return err
 	}
+	// Only now: who sends slowly holds up nobody else.
+	if !h.slots.enter() {
+		return status(http.StatusServiceUnavailable)
+	}
+	rq.slot = true
+	defer rq.leaveSlot()
 	return rt.serve(rq)
+}
+
+// leaveSlot lets the next one in. It comes before writing, for who reads slowly holds
+// up nobody else either.
+func (rq *request) leaveSlot() {
+	if rq.slot {
+		rq.slot = false
+		rq.h.slots.leave()
+	}
 }
 
 // identify finds out whose request it is.
@@ -190,8 +204,11 @@ func (rq *request) readForm() error {
 		return nil
 	}
 	most := int64(maxForm)
-	if rq.rt.body == uploadBody {
+	switch {
+	case rq.rt.body == uploadBody:
 		most += rq.h.maxMessage()
+	case !rq.rt.private: // anybody can send it
+		most = maxStranger
 	}
 	rq.r.Body = http.MaxBytesReader(rq.w, rq.r.Body, most)
 	kind, _, err := mime.ParseMediaType(rq.r.Header.Get("Content-Type"))
@@ -199,7 +216,7 @@ func (rq *request) readForm() error {
 	case err != nil:
 		return status(http.StatusUnsupportedMediaType)
 	case kind == "application/x-www-form-urlencoded":
-		rq.r.Body = http.MaxBytesReader(rq.w, rq.r.Body, maxForm)
+		rq.r.Body = http.MaxBytesReader(rq.w, rq.r.Body, min(most, maxForm))
 		err = rq.r.ParseForm()
 	case kind == "multipart/form-data":
 		if err = rq.r.ParseMultipartForm(formMemory); err == nil {
