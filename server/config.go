@@ -14,6 +14,7 @@ import (
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/filter"
+	"github.com/mailkeel/mailkeel/filter/dkim"
 	"github.com/mailkeel/mailkeel/queue"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
@@ -88,6 +89,10 @@ type Config struct {
 	// Routes are exceptions from Rest, by domain in lower case A-labels;
 	// ".example.org" is for all below it.
 	Routes map[string]mailkeel.Transport
+	// Keys, if set, are those of our domains: what they write to elsewhere is signed
+	// with DKIM, before Rest and Routes. Packages embedded and cluster have some, so
+	// set it to nil after Fill where something else signs.
+	Keys dkim.Keys
 	// Local, if set, wraps the Transport that files mail: what it returns is
 	// asked first. It may implement mailkeel.Verifier.
 	Local func(mailkeel.Transport) mailkeel.Transport

@@ -85,7 +85,8 @@ func New(c Config) (*Server, error) {
 		local = c.Local(local)
 	}
 	out := &queue.Queue{Backend: c.Queue, Blobs: c.Blobs, Hostname: c.Hostname, Sole: c.Sole, Grace: c.grace(), Clock: c.Clock, Logger: c.Logger}
-	out.Next = &route.Table{Local: local, Domains: c.Routes, Rest: cmp.Or[mailkeel.Transport](c.Rest, route.Hold(noRoute)), Directory: c.Directory, Expand: out}
+	rest, routes := c.sign()
+	out.Next = &route.Table{Local: local, Domains: routes, Rest: cmp.Or[mailkeel.Transport](rest, route.Hold(noRoute)), Directory: c.Directory, Expand: out}
 	first := &queue.Inline{First: local, Queue: out}
 	each := &queue.Inline{First: local, Queue: out, PerRecipient: true}
 	users := func(rates store.KV) *submit.Transport {

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/mailkeel/mailkeel/delivery/remote"
 	"github.com/mailkeel/mailkeel/queue"
 	"github.com/mailkeel/mailkeel/server/admin"
 	"github.com/mailkeel/mailkeel/server/embedded"
@@ -74,7 +76,7 @@ func commands(o *options) *admin.CLI {
 			}
 			boxes := &store.Store{Backend: home.Store, Blobs: home.Blobs}
 			items := &queue.Queue{Backend: home.Queue, Blobs: home.Blobs}
-			return commandsOn(home, boxes, items), home.Close, nil
+			return commandsOn(home, boxes, items, o), home.Close, nil
 		},
 	}
 	if o != nil {
@@ -84,10 +86,20 @@ func commands(o *options) *admin.CLI {
 }
 
 // commandsOn carries out commands on what is kept in a directory.
-func commandsOn(home *embedded.Home, boxes *store.Store, items *queue.Queue) *admin.Admin {
-	return &admin.Admin{
+func commandsOn(home *embedded.Home, boxes *store.Store, items *queue.Queue, o *options) *admin.Admin {
+	a := &admin.Admin{
 		Accounts: home.Accounts, Store: boxes, Queue: items, Blobs: home.Blobs,
 		Damage: home.Damage, Lost: home.Lost, Reindex: home.Reindex, Files: home.Files,
-		Hint: home.Hint, Restore: home.Restore(),
+		Hint: home.Hint, Restore: home.Restore(), Keys: home.Keys,
 	}
+	if o != nil {
+		a.Hostname, a.Relayed = cmp.Or(o.hostname, machine()), o.relay != ""
+		if !o.sign {
+			a.Keys = nil
+		}
+		if o.resolver != "" {
+			a.Resolver = remote.Ask(o.resolverAddr())
+		}
+	}
+	return a
 }

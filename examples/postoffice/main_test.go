@@ -19,6 +19,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/emersion/go-msgauth/dkim"
 	"go.uber.org/goleak"
 
 	"github.com/mailkeel/mailkeel/internal/openrelay"
@@ -377,7 +378,7 @@ func TestHelp(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, &errs)
 	}
 	for _, flag := range []string{"dir", "config", "hostname", "domain", "account", "smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s",
-		"http", "cert", "key", "relay", "direct", "resolver", "trusted", "insecure-auth", "compress"} {
+		"http", "cert", "key", "relay", "direct", "resolver", "trusted", "insecure-auth", "compress", "sign"} {
 		if !strings.Contains(out.String(), "\n  -"+flag+" ") && !strings.Contains(out.String(), "\n  -"+flag+"\n") {
 			t.Errorf("-h does not tell of -%s", flag)
 		}
@@ -385,7 +386,7 @@ func TestHelp(t *testing.T) {
 	// These names are fixed: other programs script them.
 	for group, verbs := range map[string]string{
 		"account": "add list set disable delete", "domain": "add list set delete", "alias": "add list set delete",
-		"queue": "list show hold release retry drop", "check": "", "profile": "",
+		"queue": "list show hold release retry drop", "check": "", "dns": "", "profile": "",
 	} {
 		for _, verb := range strings.Split(verbs, " ") {
 			cmd := strings.TrimSpace(group + " " + verb)
@@ -444,6 +445,31 @@ func TestOutgoingMail(t *testing.T) {
 			t.Errorf("arrived:\n%s", m.Raw)
 		}
 	}
+	// signed verifies the last that arrived with what the command shows.
+	signed := func(o *office, want int) {
+		t.Helper()
+		records := map[string][]string{}
+		for line := range strings.Lines(o.do(0, "dns -json")) {
+			var r struct{ Name, Type, Value string }
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				t.Fatal(err)
+			}
+			records[r.Name] = append(records[r.Name], r.Value)
+		}
+		all := world.Messages(mailtest.Any())
+		vs, err := dkim.VerifyWithOptions(bytes.NewReader(all[len(all)-1].Raw), &dkim.VerifyOptions{
+			LookupTXT: func(name string) ([]string, error) { return records[strings.TrimSuffix(name, ".")], nil },
+		})
+		good := 0
+		for _, v := range vs {
+			if v.Err == nil && v.Domain == "x.test" {
+				good++
+			}
+		}
+		if err != nil || good != want || len(vs) != want {
+			t.Errorf("%d signatures of %d hold, want %d: %v", good, len(vs), want, err)
+		}
+	}
 	o := start(t, dir, "-account", "ann@x.test:secret-of-ann")
 	write(o)
 	var it struct{ ID, State, Last string }
@@ -457,10 +483,17 @@ func TestOutgoingMail(t *testing.T) {
 	// With a way out, what waited for it goes, and then the rest.
 	o = start(t, dir, "-relay", world.SMTPAddr())
 	arrived(1)
+	signed(o, 2)
 	write(o)
 	arrived(2)
 	o.stop()
-	o = start(t, dir, "-direct", "-resolver", dns.Addr, "-config", file)
+	o = start(t, dir, "-relay", world.SMTPAddr(), "-sign=false")
 	write(o)
 	arrived(3)
+	signed(o, 0)
+	o.stop()
+	o = start(t, dir, "-direct", "-resolver", dns.Addr, "-config", file)
+	write(o)
+	arrived(4)
+	signed(o, 2) // by the keys of the first start
 }

@@ -37,6 +37,7 @@ type options struct {
 	index           bool
 	channelBinding  bool
 	json            bool
+	sign            bool
 
 	// Only in the configuration file.
 	relayUser, relayPassword, relayTLS string
@@ -83,6 +84,7 @@ func (o *options) flags() *flag.FlagSet {
 	fs.StringVar(&o.key, "key", "", "PEM `file` with its key")
 	fs.StringVar(&o.relay, "relay", "", "send all outgoing mail to this smart `host:port`")
 	fs.BoolVar(&o.direct, "direct", false, "bring outgoing mail to the world itself; without this and -relay it is held")
+	fs.BoolVar(&o.sign, "sign", true, "sign outgoing mail of our domains with DKIM; the command dns shows what to publish")
 	fs.StringVar(&o.resolver, "resolver", "", "the DNS server to ask, `host:port`; without it those of the machine")
 	fs.Func("trusted", "a `network` whose mail is not held to rate limits and DNS lists, as CIDR; repeatable", func(s string) error {
 		p, err := parsePrefix(s)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,8 +119,14 @@ func logsIn(ctx context.Context, home *embedded.Home, address, password string) 
 
 // hostname is the machine's name if that is a full one, and else mail.DOMAIN.
 func hostname(domain string) string {
-	if h, err := os.Hostname(); err == nil && strings.Contains(strings.Trim(h, "."), ".") {
-		return strings.ToLower(strings.Trim(h, "."))
+	return cmp.Or(machine(), "mail."+strings.ToLower(domain))
+}
+
+// machine is the machine's name if that is a full one, or "".
+func machine() string {
+	h, err := os.Hostname()
+	if h = strings.ToLower(strings.Trim(h, ".")); err != nil || !strings.Contains(h, ".") {
+		return ""
 	}
-	return "mail." + strings.ToLower(domain)
+	return h
 }

@@ -101,6 +101,9 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 		log.Warn("outgoing mail is held in the queue: there is neither -relay nor -direct")
 	}
 	home.Fill(&c)
+	if !o.sign {
+		c.Keys = nil
+	}
 
 	// Commands use the backends, so they end before those close.
 	stop := func(context.Context) error { return nil }
@@ -113,7 +116,7 @@ func (o *options) build(ctx context.Context, home *embedded.Home, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	stop, err = commandsOn(home, s.Store, s.Queue).Offer(socket(home.Dir), log)
+	stop, err = commandsOn(home, s.Store, s.Queue, o).Offer(socket(home.Dir), log)
 	return s, err
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/filter/dkim"
 	"github.com/mailkeel/mailkeel/internal/control"
 	"github.com/mailkeel/mailkeel/queue"
 	"github.com/mailkeel/mailkeel/store"
@@ -49,6 +50,15 @@ type Admin struct {
 	// check that repairs; zero means 6 hours.
 	Grace time.Duration
 	Clock mailkeel.Clock // nil means real time
+
+	// For dns: Keys are those that mail is signed with, nil if it is not; Hostname is
+	// what the server calls itself, empty if that is not known here; Relayed says that
+	// mail leaves through a smart host; and Resolver is asked what is published, nil
+	// meaning net.DefaultResolver.
+	Keys     dkim.Keys
+	Hostname string
+	Relayed  bool
+	Resolver Resolver
 
 	serving bool // commands come from the socket of a server
 }

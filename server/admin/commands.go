@@ -68,6 +68,11 @@ The exit code of check is 0 if all is well, or was parked before; 1 if it found 
 repaired or not; 2 if it could not look at everything.`
 )
 
+// dnsJSON are the members of a record.
+const dnsJSON = `domain, name, type, value (of TXT: whole), zone (a line of a zone file), why, state? ("right", "missing", "wrong",
+  "unknown"; with -check), found? (what is there instead, or why nothing can be told)
+The exit code of dns -check is 1 if a record is not right.`
+
 // profileJSON is the form of a part of a profile.
 const profileJSON = "data (base64; the parts make the file)"
 
@@ -95,6 +100,7 @@ var commands = []command{
 	{"queue retry", selection, "try items now, other than held ones", itemJSON, parseQueue("retry"), with(queueRetry), showChanged},
 	{"queue drop", selection, "remove items; nobody is told", itemJSON, parseQueue("drop"), with(queueDrop), showChanged},
 	{"check", "", "compare all that is kept with itself, and repair it with -repair", checkJSON, parseCheck, with(check), showCheck},
+	{"dns", "[DOMAIN]", "show the DNS records that a domain needs, to be pasted; with -check, ask whether they are there", dnsJSON, parseDNS, with(dns), showDNS},
 	{"profile", "cpu|heap|allocs|goroutine", "write where the time or memory of the server goes, for go tool pprof", profileJSON, parseProfile, with(profile), showProfile},
 }
 

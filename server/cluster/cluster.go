@@ -79,9 +79,11 @@ import (
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts/sqlaccounts"
+	"github.com/mailkeel/mailkeel/filter/dkim"
 	"github.com/mailkeel/mailkeel/internal/sqldb/pgdb"
 	"github.com/mailkeel/mailkeel/queue/sqlqueue"
 	"github.com/mailkeel/mailkeel/server"
+	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob"
 	"github.com/mailkeel/mailkeel/store/search/trgmindex"
 	"github.com/mailkeel/mailkeel/store/sqlstore"
@@ -116,6 +118,7 @@ type Node struct {
 	KV       *sqlstore.KV
 	Accounts *sqlaccounts.Directory
 	Search   *trgmindex.Index // nil with NoIndex, or if the database cannot have one
+	Keys     *dkim.KeyRing    // of the domains of Accounts, for DKIM; all nodes have the same
 
 	o  Options
 	db *pgdb.DB
@@ -149,6 +152,7 @@ func Open(ctx context.Context, conn string, blobs blob.Store, o Options) (_ *Nod
 		return nil, err
 	}
 	n.Accounts.Clock, n.Accounts.Logger = o.Clock, o.Logger
+	n.Keys = &dkim.KeyRing{Store: &store.Store{Backend: n.Store, Clock: o.Clock}, Local: dkim.LocalTo(n.Accounts), Clock: o.Clock}
 	if !o.NoIndex {
 		switch n.Search, err = trgmindex.New(ctx, n.db); {
 		case errors.Is(err, trgmindex.ErrExtension):
@@ -167,6 +171,9 @@ func (n *Node) Fill(c *server.Config) {
 	c.Store, c.Blobs, c.Queue, c.KV = n.Store, n.Blobs, n.Queue, n.KV
 	c.Directory, c.Auth, c.Manager = n.Accounts, n.Accounts, n.Accounts
 	c.Close = n.Close
+	if c.Keys == nil {
+		c.Keys = n.Keys
+	}
 	if n.Search != nil {
 		c.Search = n.Search
 	}

@@ -6,7 +6,7 @@
 //
 //	VERSION    the layout of the directory
 //	LOCK       the process that owns it
-//	mail.db    rows: mailboxes, queue, accounts and what expires, with -wal, -shm, and
+//	mail.db    rows: mailboxes, queue, accounts, keys and what expires, with -wal, -shm, and
 //	           -reserve, which is given up when the disk is full so that mail can be deleted
 //	packs/     contents, many to a file, with an index; see package packblob
 //	search.db  an index of what messages say, with -wal and -shm, once somebody searches; it
@@ -33,11 +33,13 @@ import (
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts/sqlaccounts"
+	"github.com/mailkeel/mailkeel/filter/dkim"
 	"github.com/mailkeel/mailkeel/internal/certs"
 	"github.com/mailkeel/mailkeel/internal/sqldb"
 	"github.com/mailkeel/mailkeel/internal/vfs"
 	"github.com/mailkeel/mailkeel/queue/sqlqueue"
 	"github.com/mailkeel/mailkeel/server"
+	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/blob/packblob"
 	"github.com/mailkeel/mailkeel/store/search/ftsindex"
 	"github.com/mailkeel/mailkeel/store/sqlstore"
@@ -88,6 +90,7 @@ type Home struct {
 	KV       *sqlstore.KV
 	Accounts *sqlaccounts.Directory
 	Search   *ftsindex.Index // nil with NoIndex
+	Keys     *dkim.KeyRing   // of the domains of Accounts, for DKIM
 
 	o    Options
 	lock *os.File
@@ -152,6 +155,7 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 	if !o.NoIndex {
 		h.Search = ftsindex.New(filepath.Join(dir, "search.db"), ftsindex.Options{Logger: o.Logger, FS: o.fs, VFS: o.db.VFS})
 	}
+	h.Keys = &dkim.KeyRing{Store: &store.Store{Backend: h.Store, Clock: o.Clock}, Local: dkim.LocalTo(h.Accounts), Clock: o.Clock}
 	h.Accounts.Sole, h.Accounts.Clock = true, o.Clock // the lock on the directory says so
 	return h, nil
 }
@@ -161,6 +165,9 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 func (h *Home) Fill(c *server.Config) {
 	c.Store, c.Blobs, c.Queue, c.KV = h.Store, h.Blobs, h.Queue, h.KV
 	c.Directory, c.Auth, c.Manager = h.Accounts, h.Accounts, h.Accounts
+	if c.Keys == nil {
+		c.Keys = h.Keys
+	}
 	c.Sole = true // the lock on the directory says so
 	if h.Search != nil {
 		c.Search, c.Busy = h.Search, func() bool { return h.db.Waiting() > 0 }

@@ -164,6 +164,10 @@ func TestAllIsThereAfterAReopen(t *testing.T) {
 	if err != nil || string(secret) != "first" {
 		t.Fatal(secret, err)
 	}
+	keys, err := h.Keys.Keys(t.Context(), "x.test")
+	if err != nil || len(keys) != 2 {
+		t.Fatal(keys, err)
+	}
 	// A process that crashes while it delivers leaves a lease behind.
 	l, err := h.Queue.Lease(t.Context(), queue.Want{Now: clock.Now(), TTL: 1 << 40, Max: 10})
 	if err != nil || len(l.Items) != 1 {
@@ -189,6 +193,14 @@ func TestAllIsThereAfterAReopen(t *testing.T) {
 	}
 	if a, b := leaf(t, conf), leaf(t, again); a != b {
 		t.Error("the next start made another certificate")
+	}
+	for i, k := range keys {
+		if now, err := h.Keys.Keys(t.Context(), "x.test"); err != nil || now[i].Name() != k.Name() || now[i].Record() != k.Record() {
+			t.Errorf("the next start has the keys %v, %v, want %v", now, err, keys)
+		}
+	}
+	if none, err := h.Keys.Keys(t.Context(), "y.test"); len(none) > 0 || err != nil {
+		t.Errorf("keys of a domain that is not ours: %v, %v", none, err)
 	}
 	for _, fresh := range []func() []byte{nil, func() []byte { return []byte("second") }} {
 		if b, err := h.Secret("pw", fresh); err != nil || string(b) != "first" {
