@@ -6,6 +6,8 @@ import (
 	"hash"
 )
 
+var space = []byte(" ")
+
 // A bodyHash is the SHA-256 of a body as it is signed (RFC 6376, 3.4.3 and 3.4.4). It
 // keeps counts of what it must hold back, not the bytes.
 type bodyHash struct {
@@ -28,7 +30,7 @@ func (b *bodyHash) Write(p []byte) (int, error) {
 	for len(p) > 0 {
 		if b.cr && p[0] != '\n' {
 			b.cr = false
-			b.text([]byte("\r"))
+			b.text(crlf[:1])
 		}
 		switch c := p[0]; {
 		case c == '\n':
@@ -78,7 +80,7 @@ func (b *bodyHash) text(p []byte) {
 		b.put(crlf)
 	}
 	if b.space {
-		b.put([]byte(" "))
+		b.put(space)
 		b.space = false
 	}
 	b.some = true
@@ -102,7 +104,7 @@ func (b *bodyHash) put(p []byte) {
 func (b *bodyHash) sum() []byte {
 	if b.cr {
 		b.cr = false
-		b.text([]byte("\r"))
+		b.text(crlf[:1])
 	}
 	if b.some || !b.relaxed {
 		b.put(crlf)
