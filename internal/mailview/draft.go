@@ -109,6 +109,7 @@ func (b *Box) OpenDraft(ctx context.Context, uid store.UID) (Draft, error) {
 			break
 		}
 	}
+	d.Text = strings.TrimRight(d.Text, "\n")
 	return d, nil
 }
 
@@ -306,9 +307,10 @@ func (b *Box) letter(ctx context.Context, folder store.MailboxID, d *Draft) (*le
 			return nil, fmt.Errorf("%w: a list of %d bytes", store.ErrLimit, len(list))
 		}
 	}
-	if d.Text = typed(d.Text); len(d.Text) > maxDraftText {
+	if len(d.Text) > maxDraftText {
 		return nil, fmt.Errorf("%w: a text of %d bytes", ErrTooLarge, len(d.Text))
 	}
+	d.Text = settled(typed(d.Text)) // what is read of it later, so that it is the same
 	d.Subject, _ = line(d.Subject, maxSubject)
 	if !goodID(d.ID) {
 		d.ID = b.newID()

@@ -47,6 +47,12 @@ func unflow(s string, delSp bool) string {
 	return b.String()
 }
 
+// settled is a text as unflow reads it once flow has written it, without line ends at its
+// end.
+func settled(s string) string {
+	return strings.TrimRight(unflow(strings.ReplaceAll(flow(s), "\r\n", "\n"), false), "\n")
+}
+
 // flowWidth is how long the lines of flowed text are, in characters (RFC 3676, 4.2).
 const flowWidth = 72
 
@@ -100,7 +106,7 @@ func flowPiece(text string, width int) (piece, rest string) {
 	n, cut := 0, -1
 	for i, r := range text {
 		if r == ' ' && i+1 < len(text) && text[i+1] != ' ' {
-			if n < width || cut < 0 {
+			if (n < width || cut < 0) && text[:i+1] != "-- " { // which would end the text
 				cut = i + 1
 			}
 		}

@@ -28,10 +28,12 @@ type Folder struct {
 	// Messages and Unseen are zero in a folder that may not be read.
 	Messages, Unseen int
 	Rights           store.Rights
+
+	kept bool
 }
 
 // Kept reports whether the folder cannot be renamed or deleted: see ErrKept.
-func (f *Folder) Kept() bool { return f.Role != "" }
+func (f *Folder) Kept() bool { return f.kept }
 
 // May reports whether one has all of these rights in the folder (RFC 4314): "r" to
 // read, "s" to mark as read, "w" to flag, "i" to file into it, "te" to move and delete
@@ -96,7 +98,7 @@ func (b *Box) owner(ctx context.Context, id store.AccountID) (string, error) {
 
 // folderOf is a folder whose Depth is not known to differ from the parts of its name.
 func folderOf(mb store.Folder, owner string) Folder {
-	f := Folder{ID: mb.ID, Name: mb.Name, Owner: owner, Rights: mb.Rights, Depth: strings.Count(mb.Name, store.Separator)}
+	f := Folder{ID: mb.ID, Name: mb.Name, Owner: owner, Rights: mb.Rights, Depth: strings.Count(mb.Name, store.Separator), kept: kept(&mb.Mailbox)}
 	f.Label = mb.Name[strings.LastIndex(mb.Name, store.Separator)+1:]
 	if owner == "" {
 		if f.Role = mb.Role; mb.Name == inbox {

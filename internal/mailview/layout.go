@@ -53,10 +53,8 @@ func layoutOf(root *message.Part) *layout {
 // hasAttachments reports whether there is something to open besides the text and what
 // belongs to it.
 func hasAttachments(root *message.Part) bool {
-	if len(root.Parts) == 0 {
-		if root.Type == "text" && root.Disposition != "attachment" && (root.Subtype == "plain" || root.Subtype == "html") {
-			return false // most mail
-		}
+	if len(root.Parts) == 0 && readable(root) && root.Disposition != "attachment" {
+		return false // most mail
 	}
 	for _, a := range layoutOf(root).attachments {
 		if !a.inline && !signature(a.part) {

@@ -51,10 +51,10 @@ func safeName(s string) string {
 		switch {
 		case strings.ContainsRune(`/\:*?"<>|`, r), r == 0x2215, r == 0x2044, r == 0xff0f, r == 0xff3c: // and what looks like a slash
 			return '_'
-		case unicode.IsControl(r), deceiving(r), r == 0x200e, r == 0x200f, r == 0x61c:
-			return -1
-		case unicode.IsSpace(r):
+		case r == '\t' || unicode.Is(unicode.Zs, r):
 			return ' '
+		case unicode.IsControl(r), deceiving(r), r == 0x200e, r == 0x200f, r == 0x61c, r == 0x2028, r == 0x2029:
+			return -1
 		}
 		return r
 	}, s)

@@ -36,8 +36,13 @@ func entries(s string) (out []recipient) {
 	var b strings.Builder
 	quoted, bracket := false, false
 	flush := func() {
-		if text := strings.TrimSpace(header.Clean(b.String())); text != "" {
-			out = append(out, entry(text))
+		raw := strings.TrimSpace(b.String())
+		if text := strings.TrimSpace(header.Clean(raw)); text != "" {
+			r := recipient{text: text}
+			if text == raw { // an address has no controls
+				r = entry(text)
+			}
+			out = append(out, r)
 		}
 		b.Reset()
 		quoted, bracket = false, false
@@ -83,6 +88,9 @@ func entry(text string) recipient {
 		name, bare = strings.TrimSpace(in[:i]), strings.TrimSpace(in[i+1:])
 	}
 	if strings.HasPrefix(bare, "@") || strings.HasPrefix(bare, "<") { // a path is no address
+		return r
+	}
+	if strings.ContainsAny(name, "<>") && !strings.HasPrefix(name, `"`) {
 		return r
 	}
 	m, err := addr.Parse(bare, true)
