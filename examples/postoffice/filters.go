@@ -1,14 +1,14 @@
 package main
 
 import (
-	"context"
 	"log/slog"
+	"net"
 	"time"
 
-	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/delivery/remote"
 	"github.com/mailkeel/mailkeel/filter"
 	"github.com/mailkeel/mailkeel/filter/rate"
-	"github.com/mailkeel/mailkeel/store/memstore"
+	"github.com/mailkeel/mailkeel/server"
 )
 
 // chain is the filters that judge mail from other servers; nil if there shall be
@@ -24,30 +24,21 @@ func (o *options) chain(log *slog.Logger) *filter.Chain {
 		}
 		return []rate.Limit{{N: n, Per: time.Minute}}
 	}
-	rates := &rate.Filter{KV: &memstore.KV{}, Address: rate.Limits{
-		Conns: minute(o.rateConns), Messages: minute(o.rateMessages), Rcpts: minute(o.rateRcpts),
-	}}
-	var f filter.Filter = fromAfar{rates}
-	if o.filterLoopback {
-		f = rates
+	resolver := net.DefaultResolver
+	if o.resolver != "" {
+		resolver = remote.Ask(o.resolverAddr())
 	}
-	return &filter.Chain{Groups: [][]filter.Filter{{f}}, Logger: log}
+	return server.DefaultFilters(server.FilterOptions{
+		Resolver: resolver, SPF: o.filterSPF, DKIM: o.filterDKIM, DMARC: o.filterDMARC,
+		Rates:  rate.Limits{Conns: minute(o.rateConns), Messages: minute(o.rateMessages), Rcpts: minute(o.rateRcpts)},
+		JunkAt: never(o.junkAt), RefuseAt: never(o.refuseAt), TryAgain: o.filterTryAgain, Loopback: o.filterLoopback, Logger: log,
+	})
 }
 
-// fromAfar asks a filter about peers that are not this machine: those on loopback
-// are programs here, or a proxy that hides who it is.
-type fromAfar struct{ *rate.Filter }
-
-var _ filter.SessionFilter = fromAfar{}
-
-func (f fromAfar) NewSession(ctx context.Context, o *mailkeel.Origin) (filter.Filter, error) {
-	if o.Addr.Addr().Unmap().IsLoopback() {
-		return nothing(f.Name()), nil
+// never is a threshold, of which 0 means that there is none.
+func never(at float64) float64 {
+	if at == 0 {
+		return -1
 	}
-	return f.Filter.NewSession(ctx, o)
+	return at
 }
-
-// nothing is a filter without an opinion.
-type nothing string
-
-func (n nothing) Name() string { return string(n) }

@@ -43,13 +43,17 @@ type options struct {
 	relayUser, relayPassword, relayTLS string
 	directPort                         int
 	filters, filterLoopback            bool
-	rateConns, rateMessages, rateRcpts int // in a minute; 0 means any
+	filterSPF, filterDKIM, filterDMARC server.FilterMode
+	filterTryAgain                     bool
+	junkAt, refuseAt                   float64 // scores; 0 means never
+	rateConns, rateMessages, rateRcpts int     // in a minute; 0 means any
 }
 
 // fileOnly are options that have no place on a command line, where others can
 // read them, or that only tests need.
 var fileOnly = []string{"relay-user", "relay-password", "relay-tls", "direct-port",
-	"filters", "filter-loopback", "rate-conns", "rate-messages", "rate-recipients"}
+	"filters", "filter-loopback", "filter-spf", "filter-dkim", "filter-dmarc", "filter-try-again", "junk-at", "refuse-at",
+	"rate-conns", "rate-messages", "rate-recipients"}
 
 // flags returns the flags that set o, with their defaults in o.
 func (o *options) flags() *flag.FlagSet {
@@ -105,6 +109,13 @@ func (o *options) flags() *flag.FlagSet {
 	fs.IntVar(&o.directPort, "direct-port", 25, "the `port` that -direct connects to")
 	fs.BoolVar(&o.filters, "filters", true, "judge mail from other servers; false takes what comes")
 	fs.BoolVar(&o.filterLoopback, "filter-loopback", false, "judge peers on this machine like any other; without this they are programs here, or a proxy that hides who it is")
+	const how = "; enforce may refuse, mark scores and files in Junk, log tells, off asks nobody"
+	fs.TextVar(&o.filterSPF, "filter-spf", server.FilterMark, "`how` much SPF counts"+how)
+	fs.TextVar(&o.filterDKIM, "filter-dkim", server.FilterEnforce, "`how` much signatures count; they only vouch, for DMARC")
+	fs.TextVar(&o.filterDMARC, "filter-dmarc", server.FilterEnforce, "`how` much DMARC counts"+how)
+	fs.BoolVar(&o.filterTryAgain, "filter-try-again", false, "refuse for now what cannot be judged because DNS does not answer; without this it passes")
+	fs.Float64Var(&o.junkAt, "junk-at", 5, "the `score` at which a message is filed in Junk; 0 means never")
+	fs.Float64Var(&o.refuseAt, "refuse-at", 15, "the `score` at which it is refused; 0 means never")
 	fs.IntVar(&o.rateConns, "rate-conns", 100, "the `connections` that one address may open in a minute; 0 means any")
 	fs.IntVar(&o.rateMessages, "rate-messages", 300, "and the `messages` that it may send")
 	fs.IntVar(&o.rateRcpts, "rate-recipients", 1000, "and their `recipients`")
@@ -213,6 +224,11 @@ func setFlag(f *flag.Flag, v any) error {
 			return errors.New("it is true or false")
 		}
 		return f.Value.Set(strconv.FormatInt(v, 10))
+	case float64:
+		if isBool {
+			return errors.New("it is true or false")
+		}
+		return f.Value.Set(strconv.FormatFloat(v, 'g', -1, 64))
 	case []any:
 		if !slices.Contains([]string{"domain", "account", "trusted", "http-proxy"}, f.Name) {
 			return errors.New("it has one value, not a list")
@@ -260,6 +276,7 @@ func (o *options) check() error {
 	for name, n := range map[string]int{"rate-conns": o.rateConns, "rate-messages": o.rateMessages, "rate-recipients": o.rateRcpts} {
 		no(n < 0, "%s: %d is less than 0", name, n)
 	}
+	no(o.junkAt < 0 || o.refuseAt < 0, "junk-at and refuse-at: a score is not less than 0")
 	if o.hostname != "" {
 		_, err := accounts.CanonicalDomain(o.hostname)
 		no(err != nil, "-hostname: %q is no name such as mail.example.org", o.hostname)

@@ -7,14 +7,17 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/mailkeel/mailkeel/server"
 )
 
 // defaults are what no flag gives.
 func defaults() options {
 	return options{
 		dir: "postoffice-data", smtp: "127.0.0.1:2525", submission: "127.0.0.1:2587", submissions: "127.0.0.1:2465",
-		imap: "127.0.0.1:2143", imaps: "127.0.0.1:2993", directPort: 25,
+		imap: "127.0.0.1:2143", imaps: "127.0.0.1:2993", http: "127.0.0.1:2080", sign: true, directPort: 25,
 		index: true, filters: true, rateConns: 100, rateMessages: 300, rateRcpts: 1000,
+		filterSPF: server.FilterMark, filterDKIM: server.FilterEnforce, filterDMARC: server.FilterEnforce, junkAt: 5, refuseAt: 15,
 	}
 }
 
@@ -69,6 +72,12 @@ trusted = ["10.0.0.0/8"]
 insecure-auth = false
 filters = false
 filter-loopback = true
+filter-spf = "enforce"
+filter-dkim = "off"
+filter-dmarc = "log"
+filter-try-again = true
+junk-at = 4.5
+refuse-at = 0
 rate-conns = 0
 rate-messages = 5
 rate-recipients = 6
@@ -78,6 +87,8 @@ rate-recipients = 6
 	want.accounts, want.smtp, want.imaps, want.relay = []string{"ann@a.test:secret"}, ":25", "", "smart.test:587"
 	want.relayUser, want.relayPassword, want.relayTLS = "us", "pw", "required"
 	want.trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	want.filterSPF, want.filterDKIM, want.filterDMARC = server.FilterEnforce, server.FilterOff, server.FilterLog
+	want.filterTryAgain, want.junkAt, want.refuseAt = true, 4.5, 0
 	want.filters, want.filterLoopback, want.rateConns, want.rateMessages, want.rateRcpts = false, true, 0, 5, 6
 	got, _, err := parse([]string{"-config", file})
 	if err != nil || !reflect.DeepEqual(*got, want) {
