@@ -2,34 +2,44 @@ package webmail
 
 import (
 	"cmp"
-	"fmt"
 	"html/template"
 	"io/fs"
-	"maps"
-	"regexp"
-	"slices"
-	"strings"
 )
 
-// A Brand is how it looks. The zero value is plain.
+// A Brand is how it looks. The zero value is plain, and calls itself "Mail". What is
+// wrong with one, Handler.Check says.
+//
+//	Brand{Name: "Acme Post", Logo: "logo.svg", Icon: "logo.svg", Colors: map[string]string{"accent": "#0b6e4f"}, Files: files}
+//
+// is enough for most: files is an embed.FS with static/logo.svg.
 type Brand struct {
 	// Name stands on every page; empty means "Mail".
 	Name string
-	// Logo is a file in static/ of Files that stands beside the name, such as
-	// "logo.svg"; empty means none. Icon is the one of the browser's tab.
+	// Logo is a file in static/ of Files that stands beside the name, 28 pixels
+	// high, such as "logo.svg"; empty means none. Icon is the one of the browser's
+	// tab; empty means an envelope.
 	Logo, Icon string
-	// Colors are values of CSS by the name of a colour of style.css: "accent".
-	// Dark are those of the dark theme.
+	// Colors replace colours of the light theme by name, each "#rrggbb" or "#rgb":
+	// accent, on-accent (text on it), accent-soft (behind what is chosen), ground,
+	// side (behind folders), raised (behind fields), hover, text, quiet (text that
+	// comes second), line, field (around fields), danger, danger-soft, warn,
+	// warn-soft, good, good-soft, flag. Dark are those of the dark theme. Who names
+	// an accent need not name on-accent and accent-soft, nor any for the dark theme:
+	// they are made from it. All are checked: text that people with weak eyes cannot
+	// read (WCAG AA: a contrast below 4.5, of borders and signs below 3) is an error.
 	Colors, Dark map[string]string
 	// Texts replace texts, by language and key: see the files in text/. A language
-	// that is new here is one more that people can choose.
+	// that is new here is one more that people can choose; what it lacks is shown in
+	// English. Those that are written from right to left turn the pages round.
 	Texts map[string]map[string]string
 	// Links stand in the menu of the account, and lead back to the application.
 	Links []Link
-	// Templates replace blocks of pages: "head", "header", "footer", "signin-note".
+	// Templates replace blocks of pages: "head" (within the head element), "header"
+	// (the name and the logo), "footer", "signin-note" (below the form).
 	Templates *template.Template
 	// Files replaces or adds templates/*.html, text/*.txt and static/*, of which
-	// static/brand.css is a style sheet of its own, after ours.
+	// static/brand.css is a style sheet of its own, after ours. What style sheets
+	// name as url(file) is found in static/.
 	Files fs.FS
 }
 
@@ -37,37 +47,3 @@ type Brand struct {
 type Link struct{ Text, URL string }
 
 func (b *Brand) name() string { return cmp.Or(b.Name, "Mail") }
-
-var (
-	cssName  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,40}$`)
-	cssValue = regexp.MustCompile(`^[a-zA-Z0-9#%.,()/ -]{1,100}$`)
-)
-
-// css is the style sheet of the colours.
-func (b *Brand) css() (string, error) {
-	var s strings.Builder
-	block := func(colors map[string]string, open, shut string) error {
-		if len(colors) == 0 {
-			return nil
-		}
-		s.WriteString(open)
-		for _, name := range slices.Sorted(maps.Keys(colors)) {
-			if !cssName.MatchString(name) || !cssValue.MatchString(colors[name]) {
-				return fmt.Errorf("webmail: Brand.Colors: %q: %q is no colour", name, colors[name])
-			}
-			fmt.Fprintf(&s, "--%s:%s;", name, colors[name])
-		}
-		s.WriteString(shut)
-		return nil
-	}
-	if err := block(b.Colors, ":root{", "}\n"); err != nil {
-		return "", err
-	}
-	if err := block(b.Dark, ":root[data-theme=dark]{", "}\n"); err != nil {
-		return "", err
-	}
-	if err := block(b.Dark, "@media (prefers-color-scheme:dark){:root:not([data-theme=light]){", "}}\n"); err != nil {
-		return "", err
-	}
-	return s.String(), nil
-}

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -217,14 +218,27 @@ func (l *looks) readAssets() error {
 			return err
 		}
 	}
-	if css, err := l.h.Brand.css(); err != nil {
-		return err
-	} else if css != "" {
-		l.addAsset("colors.css", kinds[".css"], []byte(css))
+	if l.assets["style.css"] == nil {
+		return errors.New("webmail: static/style.css is missing")
 	}
-	for _, name := range []string{"style.css", "colors.css", "brand.css"} { // later ones win
+	css, err := l.h.Brand.css()
+	if err != nil {
+		return err
+	}
+	l.addAsset("style.css", kinds[".css"], append([]byte(css), l.assets["style.css"].data...))
+	for _, name := range slices.Sorted(maps.Keys(l.assets)) {
+		if path.Ext(name) == ".css" {
+			l.addAsset(name, kinds[".css"], l.hashURLs(l.assets[name].data))
+		}
+	}
+	for _, name := range []string{"style.css", "brand.css"} { // later ones win
 		if l.assets[name] != nil {
 			l.sheets = append(l.sheets, name)
+		}
+	}
+	for _, name := range []string{l.h.Brand.Logo, l.h.Brand.Icon} {
+		if name != "" && l.assets[name] == nil {
+			return fmt.Errorf("webmail: Brand.Files has no static/%s", name)
 		}
 	}
 	byHash := map[string]*asset{}
@@ -233,6 +247,19 @@ func (l *looks) readAssets() error {
 	}
 	maps.Copy(l.assets, byHash)
 	return nil
+}
+
+var cssURL = regexp.MustCompile(`url\(["']?([a-zA-Z0-9._/-]+)["']?\)`)
+
+// hashURLs lets a style sheet name other files in static/ by what they hold, so that they
+// are kept as long as it is. They lie beside it.
+func (l *looks) hashURLs(css []byte) []byte {
+	return cssURL.ReplaceAllFunc(css, func(m []byte) []byte {
+		if a := l.assets[string(cssURL.FindSubmatch(m)[1])]; a != nil && path.Ext(a.name) != ".css" && !strings.Contains(a.name, "/") {
+			return []byte("url(" + a.hashed + ")")
+		}
+		return m
+	})
 }
 
 func (l *looks) addAsset(name, kind string, data []byte) {

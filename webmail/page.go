@@ -2,6 +2,7 @@ package webmail
 
 import (
 	"bytes"
+	"cmp"
 	"html/template"
 	"net/http"
 	"strconv"
@@ -62,7 +63,7 @@ func (rq *request) show(code int, view string, is any) error {
 	if a := h.look.assets[h.Brand.Logo]; a != nil {
 		p.Logo = h.Prefix + "/static/" + a.hashed
 	}
-	if a := h.look.assets[h.Brand.Icon]; a != nil {
+	if a := h.look.assets[cmp.Or(h.Brand.Icon, "icon.svg")]; a != nil {
 		p.Icon = h.Prefix + "/static/" + a.hashed
 	}
 	for _, s := range h.look.sheets {
@@ -124,6 +125,15 @@ func (l *looks) funcs(w *words) template.FuncMap {
 		"folderURL":  func(id store.MailboxID) string { return prefix + folderPath(id) },
 		"messageURL": func(id store.MailboxID, uid store.UID) string { return prefix + messagePath(messageAt{id, uid}) },
 		"label":      func(f mailview.Folder) string { return labelOf(w, f) },
+		"folderIcon": folderIcon,
+		"emptyText":  func(f mailview.Folder) string { return emptyText(w, f) },
+		"indent":     func(depth int) string { return strings.Repeat("\u2003", min(depth, 9)) },
+		"min":        func(a, b int) int { return min(a, b) },
+		"who":        func(row mailview.Row, outgoing bool) string { return who(w, row, outgoing) },
+		"initial":    initial,
+		"fileIcon":   fileIcon,
+		"fileKind":   fileKind,
+		"ago":        func(t time.Time) string { return w.ago(t, l.h.now()) },
 		"date":       func(t time.Time) string { return w.date(t, l.h.now(), l.h.location()) },
 		"datetime":   func(t time.Time) string { return w.datetime(t, l.h.location()) },
 		"iso":        func(t time.Time) string { return t.UTC().Format(time.RFC3339) },

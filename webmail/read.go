@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/mailkeel/mailkeel/internal/mailview"
@@ -18,8 +19,12 @@ type readView struct {
 	*mailview.Message
 	Segments     []segmentView
 	Files        []fileView
-	Newer, Older string // URLs of the messages beside this one, or empty
-	Back         string // URL of the list
+	Newer, Older string         // URLs of the messages beside this one, or empty
+	Near         []mailview.Row // this one and those around it, the newest first
+	Outgoing     bool           // drafts or sent: who it goes to is of interest
+	Checked      string         // "pass" if the sender is who it says, "fail" if not, or empty
+	Suspicious   bool           // an address may deceive
+	Back         string         // URL of the list
 	Targets      []mailview.Folder
 	HTML         bool   // some of it is HTML
 	Remote       bool   // remote content is shown
@@ -32,8 +37,9 @@ type readView struct {
 
 type segmentView struct {
 	mailview.Segment
-	Frame string // URL of HTML for a frame, or empty
-	Whole string // URL of all of it, if it is cut
+	Frame  string // URL of HTML for a frame, or empty
+	Height int    // of the frame in pixels, if that can be told; else zero
+	Whole  string // URL of all of it, if it is cut
 }
 
 type fileView struct {
@@ -84,7 +90,9 @@ func (rq *request) read() error {
 				if v.Remote {
 					sv.Frame += "?remote=" + url.QueryEscape(key)
 				}
-				v.Blocked = v.Blocked || !v.Remote && clean(s, false, nil).Remote > 0
+				c := clean(s, v.Remote, nil)
+				sv.Height = frameHeight(c.HTML)
+				v.Blocked = v.Blocked || !v.Remote && c.Remote > 0
 			}
 		}
 		v.Segments = append(v.Segments, sv)
@@ -100,7 +108,14 @@ func (rq *request) read() error {
 		}
 		v.Files = append(v.Files, f)
 	}
-	if v.Newer, v.Older, err = rq.beside(at); err != nil {
+	v.Outgoing = m.Folder.Role == "drafts" || m.Folder.Role == "sent"
+	v.Checked = checked(m.Authentic)
+	for _, as := range [][]mailview.Address{m.From, m.Sender, m.ReplyTo} {
+		for _, a := range as {
+			v.Suspicious = v.Suspicious || a.Suspicious
+		}
+	}
+	if err := rq.near(at, &v); err != nil {
 		return err
 	}
 	if v.Targets, err = rq.targets(at.Folder); err != nil {
@@ -123,24 +138,27 @@ func plainOf(s mailview.Segment) string {
 	return string(text)
 }
 
-// beside are the URLs of the next messages in a folder.
-func (rq *request) beside(at messageAt) (newer, older string, err error) {
-	for _, q := range []mailview.Query{{Folder: at.Folder, After: at.UID, Limit: 1}, {Folder: at.Folder, Before: at.UID, Limit: 1}} {
-		p, err := rq.box.List(rq.ctx(), q)
-		if err != nil {
-			return "", "", err
-		}
-		if len(p.Rows) == 0 {
-			continue
-		}
-		u := rq.h.Prefix + messagePath(messageAt{at.Folder, p.Rows[0].UID})
-		if q.After != 0 {
-			newer = u
-		} else {
-			older = u
-		}
+// How many messages stand beside the one that is read.
+const nearNewer, nearOlder = 6, 24
+
+// near finds the messages around one in a folder.
+func (rq *request) near(at messageAt, v *readView) error {
+	newer, err := rq.box.List(rq.ctx(), mailview.Query{Folder: at.Folder, After: at.UID, Limit: nearNewer})
+	if err != nil {
+		return err
 	}
-	return newer, older, nil
+	older, err := rq.box.List(rq.ctx(), mailview.Query{Folder: at.Folder, Before: at.UID, Limit: nearOlder})
+	if err != nil {
+		return err
+	}
+	if n := len(newer.Rows); n > 0 {
+		v.Newer = rq.h.Prefix + messagePath(messageAt{at.Folder, newer.Rows[n-1].UID})
+	}
+	if len(older.Rows) > 0 {
+		v.Older = rq.h.Prefix + messagePath(messageAt{at.Folder, older.Rows[0].UID})
+	}
+	v.Near = slices.Concat(newer.Rows, []mailview.Row{v.Message.Row}, older.Rows)
+	return nil
 }
 
 // sourceView is what source.html shows.

@@ -18,6 +18,7 @@ type settingsView struct {
 	Password        bool // it can be changed here
 	Problem         string
 	PasswordProblem string
+	Field           string // where that is: "old", "new", "again", or empty
 }
 
 var pageSizes = []int{25, 50, 100, 200}
@@ -74,16 +75,16 @@ func (rq *request) password() error {
 	case len(fresh) > maxPassword:
 		err = accounts.ErrWeakPassword
 	case fresh != rq.form.Get("again"):
-		v.PasswordProblem = rq.words.t("password.differ")
+		v.PasswordProblem, v.Field = rq.words.t("password.differ"), "again"
 		return rq.showSettings(code, v)
 	case old != "" && len(old) <= maxPassword:
 		err = set.SetPassword(rq.ctx(), a, fresh)
 	}
 	switch {
 	case errors.Is(err, accounts.ErrBadCredentials):
-		v.PasswordProblem = rq.words.t("password.wrong")
+		v.PasswordProblem, v.Field = rq.words.t("password.wrong"), "old"
 	case errors.Is(err, accounts.ErrWeakPassword):
-		v.PasswordProblem = rq.words.t("password.weak")
+		v.PasswordProblem, v.Field = rq.words.t("password.weak"), "new"
 	case errors.Is(err, accounts.ErrThrottled):
 		v.PasswordProblem, code = rq.words.t("signin.throttled"), http.StatusTooManyRequests
 		rq.w.Header().Set("Retry-After", "60")

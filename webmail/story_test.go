@@ -46,7 +46,7 @@ func TestStory(t *testing.T) {
 	ann.follow("Drafts").follow("Papers").wants(200, "cat.png", "See there.")
 	ann.submit("save", "drop", "2", "text", "See there, or here.").wants(200, "cat.png").lacks("plan _1_.txt")
 	ann.submit("send").wants(200, "The message was sent.")
-	ann.follow("Drafts").wants(200, "There is nothing here.")
+	ann.follow("Drafts").wants(200, "There is nothing here")
 	bob.follow("Inbox").wants(200, "with attachments").follow("Papers").wants(200, "See there, or here.", "cat.png")
 	bob.follow("cat.png")
 	if bob.body != "\x89PNG" || bob.res.Header.Get("Content-Disposition") != "attachment; filename=cat.png" || bob.res.Header.Get("Content-Type") != "application/octet-stream" {
@@ -70,7 +70,7 @@ func TestStory(t *testing.T) {
 	ann.follow("Junk").submit("notjunk", "uid", ann.uids("Fwd: Papers")).wants(200, "1 message is not junk.")
 	ann.follow("Inbox").submit("delete", "uid", ann.uids("Fwd: Papers")).wants(200, "1 message was deleted.")
 	ann.follow("Trash").wants(200, "Fwd: Papers")
-	ann.submit("empty").wants(200, "1 message was removed for good.", "There is nothing here.")
+	ann.submit("empty").wants(200, "1 message was removed for good.", "There is nothing here")
 
 	// Folders.
 	ann.follow("Manage folders").submit("create", "name", "Projects").wants(200, "The folder was created.", "Projects")
@@ -129,7 +129,7 @@ func TestWrongAddress(t *testing.T) {
 	ann.submit("send", "to", "").wants(422, "To whom?")
 	rg.as("bob").wants(200, "Hi")
 	ann.follow("Drafts").wants(200, "Hi").follow("Hi").submit("discard").wants(200, "The draft was discarded.")
-	ann.follow("Drafts").wants(200, "There is nothing here.")
+	ann.follow("Drafts").wants(200, "There is nothing here")
 }
 
 // TestTwoWindows: a draft that was sent in one is not sent again in the other, and its

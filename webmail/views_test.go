@@ -188,7 +188,7 @@ func TestEveryTextIsThere(t *testing.T) {
 		}
 	}
 	for _, role := range []string{"inbox", "drafts", "sent", "archive", "junk", "trash"} {
-		asked["folder."+role] = true
+		asked["folder."+role], asked["empty."+role] = true, true
 	}
 	for _, lang := range h.look.langs {
 		for key := range asked {
