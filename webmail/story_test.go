@@ -86,7 +86,7 @@ func TestStory(t *testing.T) {
 	rg.deliver("a-ann", hello)
 	ann.follow("Inbox").wants(200, "Lunch")
 	ann.searches("lunch").wants(200, "Found for “lunch”", "Carol")
-	ann.searches("dinner").wants(200, "Nothing was found.")
+	ann.searches("dinner").wants(200, "Nothing was found")
 	ann.follow("Show all").follow("Lunch").wants(200, "Shall we meet")
 	if !strings.Contains(ann.body, `<a href="https://example.org/lunch" target="_blank" rel="noopener noreferrer nofollow">https://example.org/lunch</a>?`) {
 		t.Errorf("no link:\n%s", ann.body)
