@@ -237,6 +237,27 @@ func (b *Box) SaveDraft(ctx context.Context, d Draft, drop []string, add ...Uplo
 	return s.draft, nil
 }
 
+// Attached returns what a save of d would take along: what is attached to its former
+// version, or to what it forwards. It is for who shows a draft that could not be saved.
+func (b *Box) Attached(ctx context.Context, d Draft) ([]Part, error) {
+	ref := d.Re
+	switch {
+	case d.UID != 0:
+		folder, err := b.drafts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ref = Ref{folder, d.UID}
+	case d.Kind != Forward || d.Re == (Ref{}):
+		return nil, nil
+	}
+	k, err := b.readable(ctx, ref.Folder, ref.UID)
+	if err != nil {
+		return nil, err
+	}
+	return layoutOf(&k.root).own(), nil
+}
+
 // A saved draft is one that was just written.
 type saved struct {
 	draft  Draft

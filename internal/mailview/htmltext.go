@@ -8,6 +8,19 @@ import (
 	"golang.org/x/net/html/atom"
 )
 
+// PlainText returns the text of a Segment that is HTML, for who does not want that: its
+// writer's own plain version, or what one reads of the HTML. It is never safe to show
+// as HTML.
+func (s *Segment) PlainText() string {
+	switch {
+	case !s.HTML:
+		return s.Text
+	case s.Plain != "":
+		return s.Plain
+	}
+	return htmlText(s.Text, MaxText)
+}
+
 // htmlText returns the text of HTML as one reads it, with line ends where it has blocks,
 // quotes with "> ", and max bytes at most. It is for answers and drafts, which are
 // plain: what it returns is no HTML, and not safe to show as such.

@@ -126,6 +126,30 @@ func (b *Box) List(ctx context.Context, q Query) (Page, error) {
 	return p, err
 }
 
+// Beside returns the messages next to one in its folder; zero if there is none.
+func (b *Box) Beside(ctx context.Context, folder store.MailboxID, uid store.UID) (newer, older store.UID, err error) {
+	mb, err := b.access.Mailbox(ctx, folder)
+	if err != nil {
+		return 0, 0, err
+	}
+	ms, err := b.above(ctx, folder, uid, 1)
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(ms) > 0 {
+		newer = ms[0].UID
+	}
+	if uid > 1 {
+		if ms, err = b.below(ctx, &mb.Mailbox, uid, 1); err != nil {
+			return 0, 0, err
+		}
+		if len(ms) > 0 {
+			older = ms[0].UID
+		}
+	}
+	return newer, older, nil
+}
+
 // some returns the messages from lo to hi, in order, or the first max of them: then
 // whole is false.
 func (b *Box) some(ctx context.Context, id store.MailboxID, lo, hi store.UID, max int) (ms []store.Message, whole bool, err error) {
@@ -215,7 +239,7 @@ func (b *Box) down(mb *store.Mailbox, before store.UID, n int) *descent {
 	if before != 0 {
 		hi = min(hi, before-1)
 	}
-	return &descent{b: b, id: mb.ID, hi: hi, span: store.UID(n + n/8), max: 2 * n}
+	return &descent{b: b, id: mb.ID, hi: hi, span: store.UID(n + n/8), max: max(2*n, 16)}
 }
 
 // next returns messages that follow, the newest first, or none at the end.

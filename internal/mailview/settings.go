@@ -15,7 +15,7 @@ import (
 type Settings struct {
 	Name      string `json:",omitempty"` // stands before their address; at most 200 bytes
 	Signature string `json:",omitempty"` // plain text; at most 10,000 bytes
-	Language  string `json:",omitempty"` // "en" or "de"; empty means that of the browser
+	Language  string `json:",omitempty"` // such as "en" or "de"; empty means that of the browser
 	Theme     string `json:",omitempty"` // "light" or "dark"; empty means that of the system
 	PageSize  int    `json:",omitempty"` // rows of a list, at most MaxLimit; zero means DefaultLimit
 	Remote    bool   `json:",omitempty"` // show remote images without being asked
@@ -54,7 +54,7 @@ func (b *Box) SetSettings(ctx context.Context, s Settings) error {
 		bad = "name"
 	case len(s.Signature) > maxSignature:
 		bad = "signature"
-	case s.Language != "" && s.Language != "en" && s.Language != "de":
+	case len(s.Language) > 35 || strings.Trim(strings.ToLower(s.Language), "abcdefghijklmnopqrstuvwxyz0123456789-") != "": // RFC 5646, 4.4.1
 		bad = "language"
 	case s.Theme != "" && s.Theme != "light" && s.Theme != "dark":
 		bad = "theme"

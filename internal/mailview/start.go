@@ -1,6 +1,7 @@
 package mailview
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,8 @@ import (
 // maxQuote is how much text of another message an answer quotes, in bytes.
 const maxQuote = 256 << 10
 
-// In returns the same mail for who reads a language, "en" or "de", where the Settings do
-// not say which.
+// In returns the same mail for who reads a language, such as "de", where the Settings do
+// not say which. Answers begin in German or in English.
 func (b *Box) In(language string) *Box {
 	other := *b
 	other.language = language
@@ -33,7 +34,7 @@ func (b *Box) Start(ctx context.Context, kind Kind, of Ref) (Draft, error) {
 		return Draft{}, err
 	}
 	w := english
-	if s.Language == "de" || s.Language == "" && strings.HasPrefix(b.language, "de") {
+	if strings.HasPrefix(strings.ToLower(cmp.Or(s.Language, b.language)), "de") {
 		w = german
 	}
 	d := Draft{ID: b.newID(), Kind: kind, Re: of}
