@@ -217,9 +217,9 @@ func (rq *request) again(d mailview.Draft, add []mailview.Upload, err error) err
 		rq.h.log().Error("webmail: cannot save or send", "account", rq.account, "err", err)
 		v.Problem, code = rq.words.t("compose.failed"), http.StatusServiceUnavailable
 	}
-	if v.UID != 0 && v.Attachments == nil {
-		if old, err := rq.box.OpenDraft(rq.ctx(), v.UID); err == nil {
-			v.Attachments = old.Attachments
+	if v.Attachments == nil {
+		if parts, err := rq.box.Attached(rq.ctx(), v.Draft); err == nil {
+			v.Attachments = parts
 		}
 	}
 	return rq.composing(code, v)

@@ -31,7 +31,7 @@ func (rq *request) list() error {
 		return err
 	}
 	q := rq.r.URL.Query()
-	query := mailview.Query{Folder: folder, Text: oneLine(q.Get("q")), Before: optionalUID(q.Get("before")), After: optionalUID(q.Get("after")), Limit: rq.settings.PageSize}
+	query := mailview.Query{Folder: folder, Text: oneLine(q.Get("q")), Before: optionalUID(q.Get("before")), After: optionalUID(q.Get("after")), Limit: rq.settings.PageSize, Fill: true}
 	if len(query.Text) > maxSearch {
 		return status(http.StatusBadRequest)
 	}

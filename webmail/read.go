@@ -3,14 +3,12 @@ package webmail
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/mailkeel/mailkeel/internal/mailview"
-	"github.com/mailkeel/mailkeel/internal/message"
 	"github.com/mailkeel/mailkeel/store"
 )
 
@@ -84,7 +82,7 @@ func (rq *request) read() error {
 		if s.HTML {
 			v.HTML = true
 			if v.Plain {
-				sv.Text, sv.HTML = plainOf(s), false
+				sv.Text, sv.HTML = s.PlainText(), false
 			} else {
 				sv.Frame = here + "/frame/" + url.PathEscape(s.Part.Path)
 				if v.Remote {
@@ -127,15 +125,6 @@ func (rq *request) read() error {
 // prefetch reports whether nobody reads the page yet.
 func prefetch(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || r.Header.Get("Purpose") == "prefetch" || r.Header.Get("X-Moz") == "prefetch"
-}
-
-// plainOf is HTML as text: its writer's own, or what remains of it.
-func plainOf(s mailview.Segment) string {
-	if s.Plain != "" {
-		return s.Plain
-	}
-	text, _ := io.ReadAll(message.PlainText(strings.NewReader(s.Text)))
-	return string(text)
 }
 
 // How many messages stand beside the one that is read.

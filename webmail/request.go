@@ -182,6 +182,7 @@ func (rq *request) identify() error {
 	if w := h.look.wordsOf(rq.settings.Language); w != nil {
 		rq.words = w
 	}
+	rq.box = rq.box.In(rq.words.lang) // answers begin in that language
 	return nil
 }
 

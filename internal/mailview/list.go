@@ -34,6 +34,9 @@ type Query struct {
 	// Before asks for the newest messages with smaller UIDs, After for the oldest with
 	// larger ones: values of Page.Older and Page.Newer. Both zero is the first page.
 	Before, After store.UID
+	// Fill makes the page above After the first page, if there are not enough messages
+	// for a whole one.
+	Fill bool
 	// Limit is how many rows a page has; zero means DefaultLimit, at most MaxLimit.
 	Limit int
 }
@@ -95,13 +98,16 @@ func (b *Box) List(ctx context.Context, q Query) (Page, error) {
 		if n := len(ms) - q.Limit; n > 0 {
 			ms = ms[n:]
 			p.Newer = ms[0].UID
-		} else {
-			q.After = 0 // a whole first page instead
-			q.Before = 0
+		} else if q.Fill {
+			q.Before, q.After = 0, 0
 		}
 	}
 	if q.After != 0 {
-		if p.Older, err = b.anyOlder(ctx, mb.ID, ms[len(ms)-1].UID); err != nil {
+		oldest := q.After
+		if oldest++; len(ms) > 0 {
+			oldest = ms[len(ms)-1].UID
+		}
+		if p.Older, err = b.anyOlder(ctx, mb.ID, oldest); err != nil {
 			return Page{}, err
 		}
 	} else {

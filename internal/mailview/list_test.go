@@ -46,6 +46,7 @@ func (w *world) fill(n int) store.MailboxID {
 func (w *world) walk(b *mailview.Box, q mailview.Query, want []store.UID, most func(page int)) {
 	w.Helper()
 	ctx := w.Context()
+	q.Fill = true
 	var got, back []store.UID
 	pages := 0
 	var last mailview.Page
@@ -147,6 +148,42 @@ func TestPagesOfSparseFolders(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestTheMessagesBesideOne(t *testing.T) {
+	w := newWorld(t)
+	box := w.fill(10)
+	if _, err := w.store.As("a1").Expunge(t.Context(), box, 4, 5); err != nil {
+		t.Fatal(err)
+	}
+	for uid, want := range map[store.UID][2]store.UID{10: {0, 9}, 6: {7, 3}, 5: {6, 3}, 1: {2, 0}, 0: {1, 0}, 20: {0, 10}, 1<<32 - 1: {0, 10}} {
+		newer, older, err := w.ann().Beside(t.Context(), box, uid)
+		if err != nil || newer != want[0] || older != want[1] {
+			t.Errorf("%d: %d, %d, %v", uid, newer, older, err)
+		}
+	}
+	for _, tt := range []struct {
+		q            mailview.Query
+		want         []store.UID
+		newer, older store.UID
+	}{
+		{mailview.Query{After: 8, Limit: 6}, []store.UID{10, 9}, 0, 9},
+		{mailview.Query{After: 10, Limit: 6}, nil, 0, 11},
+		{mailview.Query{After: 10, Limit: 2, Fill: true}, []store.UID{10, 9}, 0, 9},
+		{mailview.Query{After: 6, Limit: 2}, []store.UID{8, 7}, 8, 7},
+		{mailview.Query{Before: 1}, nil, 0, 0},
+		{mailview.Query{Before: 4, Limit: 2}, []store.UID{3, 2}, 3, 2},
+	} {
+		tt.q.Folder = box
+		p := must[mailview.Page](t)(w.ann().List(t.Context(), tt.q))
+		var got []store.UID
+		for _, r := range p.Rows {
+			got = append(got, r.UID)
+		}
+		if !slices.Equal(got, tt.want) || p.Older != tt.older || tt.newer != 0 && p.Newer != tt.newer {
+			t.Errorf("%+v: got %d, newer %d, older %d", tt.q, got, p.Newer, p.Older)
+		}
 	}
 }
 
