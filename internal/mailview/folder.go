@@ -185,6 +185,9 @@ func (b *Box) RoleFolder(ctx context.Context, role string) (Folder, error) {
 		}
 		return folderOf(mb, ""), nil
 	}
+	if role == "" {
+		return Folder{}, fmt.Errorf("%w: no role", store.ErrInvalid)
+	}
 	// Somebody else may make one, or take the name, meanwhile.
 	var err error
 	for range 3 {
@@ -209,9 +212,6 @@ func (b *Box) RoleFolder(ctx context.Context, role string) (Folder, error) {
 // makeRole gives a role to the folder that has its name, as transports call it, or makes
 // one.
 func (b *Box) makeRole(ctx context.Context, all []store.Folder, role string) (store.Mailbox, error) {
-	if role == "" {
-		return store.Mailbox{}, fmt.Errorf("%w: no role", store.ErrInvalid)
-	}
 	base := strings.ToUpper(role[:1]) + role[1:]
 	for n := 1; n < 100; n++ {
 		name := base

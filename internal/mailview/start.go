@@ -255,8 +255,10 @@ func (o *others) own(address string) bool {
 	}
 	res, err := o.b.mail.Directory.Resolve(o.ctx, address)
 	switch {
-	case errors.Is(err, accounts.ErrNotLocal), errors.Is(err, accounts.ErrNoUser):
+	case errors.Is(err, accounts.ErrNotLocal):
 		return true
+	case errors.Is(err, accounts.ErrNoUser):
+		return false
 	case err != nil:
 		o.err = err
 		return false
