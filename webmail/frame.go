@@ -58,7 +58,9 @@ func (rq *request) frame() error {
 }
 
 // frameStyle is what HTML of mail takes for granted. Mail is written for light pages.
-const frameStyle = `html{background:#fff;color:#000}body{margin:8px;font:15px/1.5 system-ui,sans-serif;overflow-wrap:break-word}img{max-width:100%;height:auto}pre{white-space:pre-wrap}blockquote{margin:0 0 0 8px;padding-left:8px;border-left:2px solid #ccc}`
+const frameStyle = `html{background:#fff;color:#000}body{margin:8px;font:15px/1.5 system-ui,sans-serif;overflow-wrap:break-word}img{max-width:100%;height:auto}pre{white-space:pre-wrap}blockquote{margin:0 0 0 8px;padding-left:8px;border-left:2px solid #ccc}` +
+	// What was made for wide windows is made to fit narrow ones.
+	`@media(max-width:36rem){table,tbody,tr,td,th,div,p{max-width:100%!important;min-width:0!important}table,td,th{width:auto!important}td,th{overflow-wrap:anywhere}img{max-width:calc(100vw - 16px)!important;height:auto!important}}`
 
 func hasCID(m *mailview.Message, cid string) bool {
 	for _, p := range m.Attachments {

@@ -140,6 +140,9 @@ func (rq *request) near(at messageAt, v *readView) error {
 	if err != nil {
 		return err
 	}
+	// A page beside the first or the last one is that one.
+	newer.Rows = slices.DeleteFunc(newer.Rows, func(r mailview.Row) bool { return r.UID <= at.UID })
+	older.Rows = slices.DeleteFunc(older.Rows, func(r mailview.Row) bool { return r.UID >= at.UID })
 	if n := len(newer.Rows); n > 0 {
 		v.Newer = rq.h.Prefix + messagePath(messageAt{at.Folder, newer.Rows[n-1].UID})
 	}
