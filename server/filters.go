@@ -74,6 +74,9 @@ type FilterOptions struct {
 	// too. DKIM finds who signed; it only tells the others. DMARC does what the author's
 	// domain wants done with mail that neither vouches for; zero means to enforce that.
 	SPF, DKIM, DMARC FilterMode
+	// OneAuthor refuses what has not exactly one author, whom DMARC could judge; without it
+	// that is a fail of DMARC, and junk.
+	OneAuthor bool
 	// Rate holds peers to Rates, for which zero means those of rate.Filter. Zero means to
 	// enforce; there is nothing between that and FilterOff.
 	Rate  FilterMode
@@ -140,7 +143,7 @@ func DefaultFilters(o FilterOptions) *filter.Chain {
 	}
 	group(vouch[:]...)
 	if o.DMARC != FilterOff {
-		group(&dmarc.Filter{Resolver: names, Mode: o.DMARC.or(filter.Enforce)})
+		group(&dmarc.Filter{Resolver: names, Mode: o.DMARC.or(filter.Enforce), OneAuthor: o.OneAuthor})
 	}
 	return c
 }

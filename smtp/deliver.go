@@ -123,7 +123,7 @@ func (tx *transaction) results() []byte {
 		text := authres.Format(tx.c.s.authservID(), v.Results)
 		b.WriteString("Authentication-Results: " + strings.ReplaceAll(oneLine(text), "; ", ";\r\n\t") + "\r\n")
 	}
-	if v.Score != 0 || v.Junk {
+	if v.Score != 0 || v.Junk || v.Why != "" {
 		yes := "No"
 		if v.Junk {
 			yes = "Yes"

@@ -36,9 +36,10 @@ func isSPF(txt string) bool {
 // plainRecord returns a record without macros and without what is not asked for, or
 // wrongRecord.
 func plainRecord(txt string, m macros) string {
-	out := "v=spf1"
+	var out strings.Builder
+	out.WriteString("v=spf1")
 	seen := map[string]bool{}
-	for term := range strings.SplitSeq(txt[len(out):], " ") {
+	for term := range strings.SplitSeq(txt[out.Len():], " ") {
 		if term == "" {
 			continue
 		}
@@ -48,11 +49,14 @@ func plainRecord(txt string, m macros) string {
 		}
 		seen[modifier] = true
 		if plain != "" {
-			out += " " + plain
+			out.WriteString(" " + plain)
 		}
 	}
-	return out
+	return out.String()
 }
+
+// maxExpanded bounds what a domain with macros may come to before it is cut off.
+const maxExpanded = 16 << 10
 
 var (
 	modifierTerm  = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]*)=(.*)$`)
@@ -163,6 +167,9 @@ func domainSpec(s string, m macros) (string, bool) {
 func expand(s string, m macros) (out string, last, ok bool) {
 	var b strings.Builder
 	for len(s) > 0 {
+		if b.Len() > maxExpanded {
+			return "", false, false
+		}
 		c := s[0]
 		if last = c == '%'; !last {
 			if c < 0x21 || c > 0x7e {

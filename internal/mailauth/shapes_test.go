@@ -1,0 +1,64 @@
+package mailauth_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/mailkeel/mailkeel/internal/addr"
+	"github.com/mailkeel/mailkeel/internal/mailauth"
+	"github.com/mailkeel/mailkeel/internal/mailauth/authors"
+	"github.com/mailkeel/mailkeel/internal/message"
+)
+
+// TestAuthorIsWhoIsShown: of each message that is hard to tell, who is judged is who
+// message.Parse finds, and nobody is where it does not find one address (T30).
+func TestAuthorIsWhoIsShown(t *testing.T) {
+	shapes := authors.Shapes(t)
+	if len(shapes) < 80 {
+		t.Fatalf("%d shapes", len(shapes))
+	}
+	for _, s := range shapes {
+		if s.Judged == "refused" {
+			continue
+		}
+		agree(t, s.Name, s.Text)
+		a, err := mailauth.FindAuthor(strings.NewReader(s.Text))
+		if (s.Judged == "nobody") != errors.Is(err, mailauth.ErrNoAuthor) || err == nil && a.Domain != s.Judged {
+			t.Errorf("%s: %+v, %v, want %s", s.Name, a, err, s.Judged)
+		}
+	}
+}
+
+// agree fails if what is judged is not what is shown.
+func agree(t *testing.T, name, text string) {
+	t.Helper()
+	m, err := message.Parse(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := m.Envelope.From
+	a, err := mailauth.FindAuthor(strings.NewReader(text))
+	if errors.Is(err, mailauth.ErrNoAuthor) {
+		return // whoever is shown, DMARC fails
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(shown) != 1 || shown[0] != a.Address {
+		t.Fatalf("%s: judged %+v, shown %+v", name, a, shown)
+	}
+	if d, err := addr.Domain(shown[0].Host); err != nil || d != a.Domain {
+		t.Fatalf("%s: judged %s, shown %+v (%v)", name, a.Domain, shown, err)
+	}
+}
+
+// FuzzAuthor has any header.
+func FuzzAuthor(f *testing.F) {
+	for _, s := range authors.Shapes(f) {
+		if len(s.Text) < 4096 {
+			f.Add(s.Text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) { agree(t, "", text) })
+}
