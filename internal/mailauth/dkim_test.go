@@ -143,7 +143,7 @@ func TestVectors(t *testing.T) {
 // is signed breaks them.
 func TestWhatOthersSigned(t *testing.T) {
 	d := dns()
-	for _, key := range []string{"ed25519", "rsa1024", "rsa2048"} {
+	for _, key := range []string{"ed25519", "rsa1024"} {
 		for _, h := range []dkim.Canonicalization{"simple", "relaxed"} {
 			for _, b := range []dkim.Canonicalization{"simple", "relaxed"} {
 				for _, body := range []string{"", "\r\n", "\r\n\r\n", " \r\n", "x", "x\r\n", "\r\nx \r\n\r\n", "a\tb  c\r\n\r\n\r\nd", strings.Repeat("long ", 20_000), strings.Repeat("\r\n", 9999) + "x"} {
