@@ -95,11 +95,15 @@ func (b *Box) OpenDraft(ctx context.Context, uid store.UID) (Draft, error) {
 	l := layoutOf(&k.root)
 	d.Attachments = l.own()
 	for _, p := range l.outer() {
-		text, _, err := b.text(ctx, k, p.part, maxDraftText)
+		part, html := p.part, p.html
+		if p.plain != nil {
+			part, html = p.plain, false
+		}
+		text, _, err := b.text(ctx, k, part, maxDraftText)
 		if err != nil {
 			return Draft{}, err
 		}
-		if p.html {
+		if html {
 			text = htmlText(text, maxDraftText)
 		}
 		if d.Text != "" {

@@ -283,24 +283,27 @@ func (d *descent) next(ctx context.Context) ([]store.Message, error) {
 	return nil, nil
 }
 
+// rowsStep is of how many messages at a time it is read what parsing gave, which may be
+// large.
+const rowsStep = 64
+
 // rows returns what a list shows of messages, by their rows alone.
 func (b *Box) rows(ctx context.Context, id store.MailboxID, ms []store.Message) ([]Row, error) {
-	if len(ms) == 0 {
-		return nil, nil
-	}
-	ids := make([]store.MessageID, len(ms))
-	for i := range ms {
-		ids[i] = ms[i].ID
-	}
-	cold, err := b.access.Cold(ctx, id, ids...)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Row, len(ms))
-	for i := range ms {
-		k := known{m: &ms[i]}
-		k.parse(cold)
-		out[i] = k.row()
+	out := make([]Row, 0, len(ms))
+	for part := range slices.Chunk(ms, rowsStep) {
+		ids := make([]store.MessageID, len(part))
+		for i := range part {
+			ids[i] = part[i].ID
+		}
+		cold, err := b.access.Cold(ctx, id, ids...)
+		if err != nil {
+			return nil, err
+		}
+		for i := range part {
+			k := known{m: &part[i]}
+			k.parse(cold)
+			out = append(out, k.row())
+		}
 	}
 	return out, nil
 }
