@@ -190,7 +190,7 @@ func (a *Admin) lookUp(ctx context.Context, r *DNSRecord, host string) {
 	}
 	var found []string
 	var err error
-	good := func(string) bool { return false }
+	var good func(string) bool
 	switch {
 	case r.Type == "MX":
 		var mxs []*net.MX
