@@ -18,7 +18,9 @@ const (
 	contentLocation
 	contentLanguage
 	contentDisposition
-	date // here begin those of an envelope
+	typeAgain        // further fields of one that ought to be there once, for ParseNames
+	dispositionAgain // likewise
+	date             // here begin those of an envelope
 	subject
 	messageID
 	inReplyTo
@@ -93,6 +95,7 @@ func fieldOf(name []byte) field {
 type fields struct {
 	seen  [nFields]bool
 	value [nFields][]byte
+	all   bool // typeAgain and dispositionAgain are wanted
 }
 
 func (f *fields) reset() {
@@ -105,6 +108,11 @@ func (f *fields) reset() {
 // begin returns the field with this name if its value is wanted.
 func (f *fields) begin(name []byte, message bool) field {
 	id := fieldOf(bytes.TrimRight(name, " \t"))
+	if f.all && f.seen[id] && (id == contentType || id == contentDisposition) {
+		id = map[field]field{contentType: typeAgain, contentDisposition: dispositionAgain}[id]
+		f.value[id] = append(f.value[id], '\n')
+		return id
+	}
 	if id == none || f.seen[id] && id < from || id >= date && !message {
 		return none
 	}
@@ -165,6 +173,9 @@ func (p *parser) describe(part *Part, typ, subtype string) (boundary string) {
 			d = "attachment" // as what nobody knows (RFC 2183, 2.8)
 		}
 		part.Disposition = p.name(d, "attachment")
+	}
+	if p.found != nil {
+		p.tell(part)
 	}
 	part.ID = p.text(p.get(contentID))
 	part.Description = p.text(p.get(contentDescription))

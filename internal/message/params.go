@@ -156,9 +156,10 @@ type piece struct {
 
 // parseParams reads "; name=value" again and again, as senders write it: without
 // quotes, without semicolons, with comments, cut off.
-func parseParams(s string, steps *int64) []Param {
+func parseParams(s string, steps *int64) []Param { return join(parsePieces(s, steps)) }
+
+func parsePieces(s string, steps *int64) (pieces []piece) {
 	c := scanner{s: s, steps: steps}
-	var pieces []piece
 	for c.more() && len(pieces) < maxParams {
 		*steps++
 		c.gap()
@@ -188,7 +189,7 @@ func parseParams(s string, steps *int64) []Param {
 			pieces = append(pieces, newPiece(name, value))
 		}
 	}
-	return join(pieces)
+	return pieces
 }
 
 // bare reads a value without quotes. It ends at a semicolon, before a comment at

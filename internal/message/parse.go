@@ -29,8 +29,10 @@ const (
 // A multipart in which no part is found has one child, a text/plain that is its
 // whole body. A message/rfc822 in a transfer encoding (which RFC 2046, 5.2.1
 // forbids) is a leaf without an Envelope.
-func Parse(r io.Reader) (*Message, error) {
-	p := newParser(r)
+func Parse(r io.Reader) (*Message, error) { return newParser(r).run() }
+
+// run parses, and gives back what was borrowed.
+func (p *parser) run() (*Message, error) {
 	m := p.parse()
 	p.r.Reset(nil)
 	if p.plain.raw != nil {
@@ -78,6 +80,11 @@ type parser struct {
 	kept  int // bytes of text that may still be kept
 	fields
 	plain, html sample
+
+	// For ParseNames: found hears of each part, and beyond says that there was more
+	// than is looked at.
+	found  func(*Part, []string, []string)
+	beyond bool
 
 	steps int64 // bytes looked at, for tests of growth
 }
@@ -204,6 +211,7 @@ func (p *parser) part(part *Part, depth int, message bool, typ, subtype string) 
 	default:
 		if part.Type == "multipart" || part.holdsMessage() && part.identity() {
 			part.opaque()
+			p.beyond = p.beyond || !room
 		}
 		p.skip(p.sampleOf(part))
 	}
@@ -277,7 +285,7 @@ func (p *parser) whole(part *Part, ends int64, begins sample) {
 // remainder, the last of MaxParts, makes the rest of the content one leaf: there were too many parts.
 func (p *parser) remainder(part *Part) {
 	clear(p.open)
-	p.level = 0
+	p.level, p.beyond = 0, true
 	part.HeaderStart, part.BodyStart = p.start, p.start
 	ends := p.ends
 	p.skip(nil)
@@ -312,6 +320,8 @@ func (p *parser) readHeader(message bool) {
 			folded = true
 			if field = none; p.start-begin < maxHeader {
 				field = p.fields.begin(p.line[:colon], message)
+			} else {
+				p.beyond = true
 			}
 			p.fields.add(field, p.line[colon+1:])
 		}
