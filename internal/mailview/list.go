@@ -176,13 +176,23 @@ func (b *Box) some(ctx context.Context, id store.MailboxID, lo, hi store.UID, ma
 	return ms, whole, err
 }
 
+// near is how many UIDs are looked at first where a few messages are wanted: a backend
+// that reads ahead would read many of all.
+const near = 16
+
 // above returns up to n messages with larger UIDs than after, the nearest, the newest
 // first.
 func (b *Box) above(ctx context.Context, id store.MailboxID, after store.UID, n int) ([]store.Message, error) {
 	if after+1 == 0 {
 		return nil, nil
 	}
-	ms, _, err := b.some(ctx, id, after+1, 0, n)
+	last := after + min(store.UID(n+near), ^after)
+	ms, _, err := b.some(ctx, id, after+1, last, n)
+	if err == nil && len(ms) < n && last+1 != 0 {
+		var more []store.Message
+		more, _, err = b.some(ctx, id, last+1, 0, n-len(ms))
+		ms = append(ms, more...)
+	}
 	slices.Reverse(ms)
 	return ms, err
 }
@@ -201,7 +211,11 @@ func (b *Box) anyOlder(ctx context.Context, id store.MailboxID, uid store.UID) (
 	if uid <= 1 {
 		return 0, nil
 	}
-	ms, _, err := b.some(ctx, id, 1, uid-1, 1)
+	first := max(uid, near+1) - near
+	ms, _, err := b.some(ctx, id, first, uid-1, 1)
+	if err == nil && len(ms) == 0 && first > 1 {
+		ms, _, err = b.some(ctx, id, 1, first-1, 1)
+	}
 	if err != nil || len(ms) == 0 {
 		return 0, err
 	}
