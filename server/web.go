@@ -244,6 +244,7 @@ func (c *countedConn) Read(p []byte) (int, error) {
 		switch {
 		case !ok:
 			c.err = errCrowded
+			c.Conn.Close() // without an answer, like those that are too many in all
 		case c.closed:
 			c.c.leaveAs(ip)
 		default:

@@ -3,8 +3,6 @@ package webmail
 import (
 	"cmp"
 	"errors"
-	"io"
-	"mime/multipart"
 	"net/http"
 	"strconv"
 	"strings"
@@ -111,16 +109,8 @@ func (rq *request) typed() (d mailview.Draft, drop []string, add []mailview.Uplo
 		return d, nil, nil, status(http.StatusBadRequest)
 	}
 	drop = rq.form["drop"]
-	if rq.file != nil {
-		for _, f := range rq.file.File["files"] {
-			if f.Filename == "" && f.Size == 0 { // no file was chosen
-				continue
-			}
-			add = append(add, upload(f))
-		}
-	}
-	if len(add) > maxFiles {
-		return d, nil, nil, status(http.StatusRequestEntityTooLarge)
+	if rq.files != nil {
+		add = rq.files.files
 	}
 	return d, drop, add, nil
 }
@@ -138,13 +128,6 @@ func goodID(s string) bool {
 	return s == "" || strings.Count(s, "@") == 1
 }
 
-func upload(f *multipart.FileHeader) mailview.Upload {
-	return mailview.Upload{
-		Name: oneLine(f.Filename), Type: oneLine(f.Header.Get("Content-Type")), Size: f.Size,
-		Open: func() (io.ReadCloser, error) { return f.Open() },
-	}
-}
-
 // compose saves, sends or discards what was typed. Whatever fails, it is shown again.
 func (rq *request) compose() error {
 	d, drop, add, err := rq.typed()
@@ -152,16 +135,20 @@ func (rq *request) compose() error {
 		return err
 	}
 	ctx := rq.ctx()
-	switch rq.form.Get("do") {
+	do := rq.form.Get("do")
+	if rq.files != nil && rq.files.tooLarge && do != "discard" {
+		return rq.again(d, true, mailview.ErrTooLarge)
+	}
+	switch do {
 	case "save", "attach":
 		saved, err := rq.box.SaveDraft(ctx, d, drop, add...)
 		if err != nil {
-			return rq.again(d, add, err)
+			return rq.again(d, len(add) > 0, err)
 		}
 		return rq.redirect("/compose/"+strconv.FormatUint(uint64(saved.UID), 10), "done", "saved")
 	case "send":
 		if err := rq.box.Send(ctx, d, drop, add...); err != nil {
-			return rq.again(d, add, err)
+			return rq.again(d, len(add) > 0, err)
 		}
 		return rq.leave("sent")
 	case "discard":
@@ -185,8 +172,8 @@ func (rq *request) leave(what string) error {
 }
 
 // again shows what was typed once more, and what is wrong.
-func (rq *request) again(d mailview.Draft, add []mailview.Upload, err error) error {
-	v := composeView{Draft: d, Lost: len(add) > 0}
+func (rq *request) again(d mailview.Draft, lost bool, err error) error {
+	v := composeView{Draft: d, Lost: lost}
 	var address *mailview.AddressError
 	var send *mailview.SendError
 	code := http.StatusUnprocessableEntity

@@ -48,6 +48,8 @@ func statusOf(err error) int {
 type errorView struct {
 	Status      int
 	Title, Text string
+	// SignIn offers to sign in elsewhere and to send once more what was typed.
+	SignIn bool
 }
 
 // fail answers with a page that says what is wrong and what to do. An error that is
@@ -64,10 +66,14 @@ func (rq *request) fail(err error) {
 		rq.w.Header().Set("Retry-After", "10")
 	}
 	title, text := rq.words.orElse("error."+strconv.Itoa(code)+".title", "error.title"), rq.words.orElse("error."+strconv.Itoa(code)+".text", "error.text")
+	again := code == http.StatusUnauthorized && rq.rt.changes && rq.h.Session == nil
+	if again {
+		text = rq.words.t("error.again")
+	}
 	rq.w.Header().Set("Content-Security-Policy", policies[pagePolicy])
 	rq.w.Header().Del("Content-Disposition")
 	rq.w.Header().Del("Content-Length")
-	if err := rq.show(code, "error", errorView{code, title, text}); err != nil {
+	if err := rq.show(code, "error", errorView{code, title, text, again}); err != nil {
 		rq.h.log().Error("webmail: cannot show an error", "err", err)
 		http.Error(rq.w, fmt.Sprintf("%d", code), code)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -24,20 +25,18 @@ const (
 	maxForm  = 1 << 20 // of a form without files
 	// maxStranger is how large a form may be of who has not signed in.
 	maxStranger = 16 << 10
-	// formMemory is what of an upload is held in memory; the rest is in files.
-	formMemory = 256 << 10
-	maxFiles   = 100 // of one upload
+	maxFiles    = 100 // of one upload
 )
 
 // A request is one that is being answered.
 type request struct {
-	h    *Handler
-	w    http.ResponseWriter
-	r    *http.Request
-	rt   *route
-	form url.Values // of a POST
-	file *multipart.Form
-	slot bool // it holds one of the Handler's
+	h     *Handler
+	w     http.ResponseWriter
+	r     *http.Request
+	rt    *route
+	form  url.Values // of a POST
+	files *uploads
+	slot  bool // it holds one of the Handler's
 
 	session  *session // nil with Handler.Session, and for who is not signed in
 	account  mailkeel.AccountID
@@ -70,8 +69,8 @@ func (h *Handler) serve(rt route) http.Handler {
 		rq := &request{h: h, w: w, r: r, rt: &rt, words: h.look.wordsFor(r.Header.Get("Accept-Language"))}
 		rt.headers(w.Header())
 		defer func() {
-			if rq.file != nil {
-				rq.file.RemoveAll()
+			if rq.files != nil {
+				rq.files.remove()
 			}
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -117,6 +116,12 @@ func (rq *request) answer() error {
 	defer h.slots.leaveAs(who)
 	if rt.private && rq.box == nil {
 		return rq.nobody()
+	}
+	if rt.body == uploadBody {
+		if !h.uploads.enterAs(who) {
+			return status(http.StatusTooManyRequests)
+		}
+		defer h.uploads.leaveAs(who)
 	}
 	if err := rq.readForm(); err != nil {
 		return err
@@ -196,6 +201,9 @@ func (rq *request) nobody() error {
 		rq.w.WriteHeader(http.StatusSeeOther)
 		return nil
 	}
+	if rq.rt.changes { // all of it, or the browser shows a broken connection
+		io.CopyN(io.Discard, rq.r.Body, maxForm+rq.h.maxMessage())
+	}
 	return status(http.StatusUnauthorized)
 }
 
@@ -205,35 +213,32 @@ func (rq *request) readForm() error {
 		return nil
 	}
 	most := int64(maxForm)
-	switch {
-	case rq.rt.body == uploadBody:
-		most += rq.h.maxMessage()
-	case !rq.rt.private: // anybody can send it
+	if !rq.rt.private { // anybody can send it
 		most = maxStranger
 	}
-	rq.r.Body = http.MaxBytesReader(rq.w, rq.r.Body, most)
 	kind, _, err := mime.ParseMediaType(rq.r.Header.Get("Content-Type"))
 	switch {
-	case err != nil:
-		return status(http.StatusUnsupportedMediaType)
-	case kind == "application/x-www-form-urlencoded":
-		rq.r.Body = http.MaxBytesReader(rq.w, rq.r.Body, min(most, maxForm))
+	case err == nil && kind == "application/x-www-form-urlencoded":
+		rq.r.Body = http.MaxBytesReader(rq.w, rq.r.Body, most)
 		err = rq.r.ParseForm()
-	case kind == "multipart/form-data":
-		if err = rq.r.ParseMultipartForm(formMemory); err == nil {
-			rq.file = rq.r.MultipartForm
+		rq.form = rq.r.PostForm
+	case err == nil && kind == "multipart/form-data":
+		room := int64(0)
+		if rq.rt.body == uploadBody {
+			room = rq.h.maxMessage()
+			most += max(room, maxWaste)
+		}
+		rq.r.Body = http.MaxBytesReader(rq.w, rq.r.Body, most)
+		var mr *multipart.Reader
+		if mr, err = rq.r.MultipartReader(); err == nil {
+			rq.form, rq.files, err = readParts(mr, room)
 		}
 	default:
 		return status(http.StatusUnsupportedMediaType)
 	}
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return status(http.StatusRequestEntityTooLarge)
-	case err != nil:
-		return status(http.StatusBadRequest)
+	if err != nil {
+		return formError(err)
 	}
-	rq.form = rq.r.PostForm
 	if len(rq.form) == 0 {
 		return status(http.StatusBadRequest) // every form of ours has a button with a name
 	}

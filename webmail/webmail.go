@@ -95,6 +95,8 @@ type Handler struct {
 	mail  *mailview.Mail
 	look  *looks
 	slots slots
+	// uploads bounds forms with files: each takes room on the disk.
+	uploads slots
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -133,6 +135,7 @@ func (h *Handler) init() error {
 		return err
 	}
 	h.slots.max, h.slots.each = cmp.Or(h.MaxRequests, 256), cmp.Or(h.MaxPerUser, 16)
+	h.uploads.each = uploadsEach
 	h.mux = h.routesMux()
 	return nil
 }
