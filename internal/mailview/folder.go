@@ -283,6 +283,10 @@ func (b *Box) RenameFolder(ctx context.Context, id store.MailboxID, label string
 // kept reports whether a mailbox is not renamed or deleted, whoever's it is.
 func kept(mb *store.Mailbox) bool { return mb.Name == inbox || mb.Role != "" }
 
+// changeStep is how many messages one transaction moves or removes, so that others need
+// not wait long.
+const changeStep = 2000
+
 // DeleteFolder moves the messages of a folder to Trash and deletes it. Folders below it
 // stay. ErrKept for INBOX and those with a role.
 func (b *Box) DeleteFolder(ctx context.Context, id store.MailboxID) error {
@@ -309,8 +313,10 @@ func (b *Box) DeleteFolder(ctx context.Context, id store.MailboxID) error {
 		if len(uids) == 0 {
 			break
 		}
-		if _, err := b.access.Move(ctx, id, to, uids...); err != nil {
-			return err
+		for part := range slices.Chunk(uids, changeStep) {
+			if _, err := b.access.Move(ctx, id, to, part...); err != nil {
+				return err
+			}
 		}
 	}
 	return b.access.Delete(ctx, id)
@@ -330,6 +336,11 @@ func (b *Box) EmptyFolder(ctx context.Context, id store.MailboxID) (n int, err e
 	if err != nil {
 		return 0, err
 	}
-	gone, err := b.access.Expunge(ctx, id, uids...)
-	return len(gone), err
+	for part := range slices.Chunk(uids, changeStep) {
+		gone, err := b.access.Expunge(ctx, id, part...)
+		if n += len(gone); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }

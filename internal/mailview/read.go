@@ -320,12 +320,17 @@ func (b *Box) OpenCID(ctx context.Context, folder store.MailboxID, uid store.UID
 	if err != nil {
 		return Part{}, nil, err
 	}
+	var found *leaf
 	for _, a := range layoutOf(&k.root).attachments {
-		if a.part.Envelope == nil && cid != "" && contentID(a.part.ID) == cid {
-			return b.openLeaf(ctx, k, a)
+		// An image is what is meant, if several have the name.
+		if cid != "" && contentID(a.part.ID) == cid && a.part.Envelope == nil && (found == nil || a.part.Type == "image" && found.part.Type != "image") {
+			found = &a
 		}
 	}
-	return Part{}, nil, store.ErrNotFound
+	if found == nil {
+		return Part{}, nil, store.ErrNotFound
+	}
+	return b.openLeaf(ctx, k, *found)
 }
 
 // OpenRaw reads a message as it came.

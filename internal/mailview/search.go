@@ -48,6 +48,10 @@ type seeking struct {
 	bytes                int64
 	hits                 []store.Message
 
+	// unseen is how many messages that are not seen are still to come, if only those
+	// are looked for and their number is known; else less than zero.
+	unseen int
+
 	index  []indexed // by term; nil if the index is not asked
 	lo, hi store.UID // what it was asked about
 	failed bool      // the index does
@@ -57,7 +61,10 @@ type seeking struct {
 
 // search returns a page of what matches terms, the newest first.
 func (b *Box) search(ctx context.Context, mb *store.Folder, f Folder, q Query, terms []term) (Page, error) {
-	s := &seeking{b: b, mb: mb, terms: terms}
+	s := &seeking{b: b, mb: mb, terms: terms, unseen: -1}
+	if q.Before == 0 && q.After == 0 && slices.ContainsFunc(terms, func(t term) bool { return t.not && slices.Contains(t.flag, store.FlagSeen) }) {
+		s.unseen = f.Unseen
+	}
 	p := Page{Folder: f}
 	var last store.UID // that was looked at
 	var err error
@@ -100,6 +107,9 @@ func (b *Box) search(ctx context.Context, mb *store.Folder, f Folder, q Query, t
 func (s *seeking) down(ctx context.Context, before store.UID, n int) (store.UID, error) {
 	d := s.b.down(&s.mb.Mailbox, before, searchStep)
 	for {
+		if s.unseen == 0 { // the rest are all seen
+			return 0, nil
+		}
 		ms, err := d.next(ctx)
 		if err != nil || len(ms) == 0 {
 			return 0, err
@@ -139,6 +149,12 @@ func (s *seeking) look(ctx context.Context, ms []store.Message, n int) (store.UI
 		}
 		m := &ms[i]
 		s.rows++
+		if s.unseen == 0 {
+			return 0, nil
+		}
+		if s.unseen > 0 && !slices.Contains(m.Flags, store.FlagSeen) {
+			s.unseen--
+		}
 		v := s.judge(m, nil)
 		if v == unknown {
 			if i >= loaded {

@@ -135,6 +135,29 @@ func TestASearchStopsAndGoesOn(t *testing.T) {
 	}
 }
 
+func TestTheFewThatAreNotSeenAreFoundSoon(t *testing.T) {
+	w := newWorld(t)
+	box := w.fill(6000)
+	var uids []store.UID
+	for uid := store.UID(1); uid <= 6000; uid++ {
+		if uid != 5990 && uid != 5000 {
+			uids = append(uids, uid)
+		}
+	}
+	must[int](t)(w.ann().Mark(t.Context(), box, mailview.Seen, true, uids...))
+	w.rows.reset()
+	p := must[mailview.Page](t)(w.ann().List(t.Context(), mailview.Query{Folder: box, Text: "is:unread"}))
+	if len(p.Rows) != 2 || p.Older != 0 || p.More || w.rows.rows > 2000 {
+		t.Errorf("%d found, older %d, %d rows read", len(p.Rows), p.Older, w.rows.rows)
+	}
+	must[int](t)(w.ann().Mark(t.Context(), box, mailview.Seen, true, 5990, 5000))
+	w.rows.reset()
+	p = must[mailview.Page](t)(w.ann().List(t.Context(), mailview.Query{Folder: box, Text: "is:unread subject:hello"}))
+	if len(p.Rows) != 0 || p.More || w.rows.rows > 0 {
+		t.Errorf("%d found, %d rows read", len(p.Rows), w.rows.rows)
+	}
+}
+
 func TestPagesOfASearchMeet(t *testing.T) {
 	w := newWorld(t)
 	var box store.MailboxID

@@ -105,7 +105,8 @@ func readText(m *Message) (text string, cut bool) {
 		left := maxQuote - b.Len()
 		if len(one) > left {
 			b.WriteString(strings.ToValidUTF8(one[:left], ""))
-			return b.String(), true
+			cut = true
+			break
 		}
 		b.WriteString(strings.TrimRight(one, "\n"))
 		b.WriteByte('\n')
