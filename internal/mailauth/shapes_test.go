@@ -2,6 +2,8 @@ package mailauth_test
 
 import (
 	"errors"
+	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -61,4 +63,27 @@ func FuzzAuthor(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, text string) { agree(t, "", text) })
+}
+
+// TestHostileAuthorsTakeNoMemory: fields of addresses without end are looked at as far as
+// message.Parse does, and no further (T24).
+func TestHostileAuthorsTakeNoMemory(t *testing.T) {
+	for name, text := range map[string]string{
+		"addresses": "a@b.example,\r\n ", "groups": "g:a@b.example;\r\n ", "comments": "(\r\n ", "quotes": "\"\r\n ", "routes": "<@a,\r\n ",
+		"fields": "x\r\nFrom: ", "encoded words": "=?utf-8?q?x?=\r\n ", "spaces": " \t\r\n ", "at signs": "@",
+	} {
+		size := func(n int) uint64 {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := mailauth.FindAuthor(io.MultiReader(strings.NewReader("From: "), &endless{text, n}, strings.NewReader("\r\n\r\n")))
+			if err != nil && !errors.Is(err, mailauth.ErrNoAuthor) {
+				t.Fatal(err)
+			}
+			runtime.ReadMemStats(&after)
+			return after.TotalAlloc - before.TotalAlloc
+		}
+		if small, large := size(1<<20), size(8<<20); large > small+2<<20 {
+			t.Errorf("%s: %d bytes for 1 MB, %d for 8 MB", name, small, large)
+		}
+	}
 }
