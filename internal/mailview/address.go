@@ -265,7 +265,7 @@ func oneScript(label string) bool {
 // likeLatin reports whether all of a label could be read as Latin letters.
 func likeLatin(label string) bool {
 	for _, r := range label {
-		if !strings.ContainsRune("асԁеһіјӏорԛѕԝхуъьҽпгѵѡгкmтвнαορνικυτγ-0123456789", r) {
+		if !strings.ContainsRune("асԁеһіјӏорԛѕԝхуъьҽпгѵѡαονρυι-0123456789", r) {
 			return false
 		}
 	}

@@ -38,6 +38,7 @@ const draftField = "X-Draft-Of"
 type enclosure struct {
 	name, typ string
 	open      func() (io.ReadCloser, error)
+	encoding  string // set by write
 }
 
 // limited counts what is written and stops at a limit.
@@ -98,14 +99,23 @@ func (l *letter) write(w io.Writer) error {
 		}
 		return bw.Flush()
 	}
+	for i := range l.enclosed {
+		if err := l.encode(&l.enclosed[i]); err != nil {
+			return err
+		}
+	}
 	boundary := "=_" + rand.Text()
-	fmt.Fprintf(bw, "Content-Type: multipart/mixed; boundary=\"%s\"\r\n\r\n--%s\r\n", boundary, boundary)
+	fmt.Fprintf(bw, "Content-Type: multipart/mixed; boundary=\"%s\"\r\n", boundary)
+	if l.eightBit {
+		bw.WriteString("Content-Transfer-Encoding: 8bit\r\n") // of what is in it (RFC 2045, 6.4)
+	}
+	fmt.Fprintf(bw, "\r\n--%s\r\n", boundary)
 	if err := writeText(bw, l.text); err != nil {
 		return err
 	}
 	for _, e := range l.enclosed {
 		fmt.Fprintf(bw, "\r\n--%s\r\n", boundary)
-		if err := l.enclose(bw, e); err != nil {
+		if err := enclose(bw, e); err != nil {
 			return err
 		}
 	}
@@ -141,30 +151,35 @@ func writeText(w *bufio.Writer, text string) error {
 	return q.Close()
 }
 
-// enclose writes an enclosure with its header. A message is written as it is (RFC 2046,
-// 5.2.1), if it can be sent so.
-func (l *letter) enclose(w *bufio.Writer, e enclosure) error {
-	typ, encoding := e.typ, "base64"
-	if typ == "message/rfc822" {
-		typ = "application/octet-stream"
-		eight, ok, err := examine(e)
-		if err != nil {
-			return err
-		}
-		if ok {
-			typ, encoding = e.typ, "7bit"
-			if eight {
-				encoding, l.eightBit = "8bit", true
-			}
-		}
+// encode decides how an enclosure is written: base64, but a message as it is (RFC 2046,
+// 5.2.1) if it can be sent so. One that cannot is a file like others.
+func (l *letter) encode(e *enclosure) error {
+	if e.encoding = "base64"; e.typ != "message/rfc822" {
+		return nil
 	}
+	eight, ok, err := examine(*e)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		e.typ = "application/octet-stream"
+	case eight:
+		e.encoding, l.eightBit = "8bit", true
+	default:
+		e.encoding = "7bit"
+	}
+	return nil
+}
+
+// enclose writes an enclosure with its header.
+func enclose(w *bufio.Writer, e enclosure) error {
 	rc, err := e.open()
 	if err != nil {
 		return err
 	}
 	defer rc.Close()
-	fmt.Fprintf(w, "Content-Type: %s\r\nContent-Disposition: attachment;%s\r\nContent-Transfer-Encoding: %s\r\n\r\n", typ, fileParam(e.name), encoding)
-	if encoding != "base64" {
+	fmt.Fprintf(w, "Content-Type: %s\r\nContent-Disposition: attachment;%s\r\nContent-Transfer-Encoding: %s\r\n\r\n", e.typ, fileParam(e.name), e.encoding)
+	if e.encoding != "base64" {
 		return copyLines(w, rc)
 	}
 	lines := &foldWriter{w: w}

@@ -232,6 +232,9 @@ func TestAMessageIsAttachedAsItIs(t *testing.T) {
 		checkHeader(t, l.text)
 		m, _ := message.Parse(strings.NewReader(l.text))
 		p := m.Root.Parts[1]
+		if want := map[bool]string{true: "8bit", false: "7bit"}[tt.eight]; m.Root.Encoding != want {
+			t.Errorf("%s: the whole is %s", name, m.Root.Encoding)
+		}
 		if p.Type+"/"+p.Subtype != tt.typ || p.Encoding != tt.encoding || l.env.EightBit != tt.eight {
 			t.Errorf("%s: %s/%s %s, 8bit %v", name, p.Type, p.Subtype, p.Encoding, l.env.EightBit)
 		}
