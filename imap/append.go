@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,10 +11,11 @@ import (
 
 // append is APPEND (RFC 9051, 6.3.12), also of several messages, which are filed
 // all or none (MULTIAPPEND, RFC 3502). The messages go from the network to the
-// store. What can be refused is refused before the client is asked for it.
+// store. What can be refused is refused before the client is asked for it; what is
+// small and comes unasked is not looked at twice.
 func (c *conn) append(cmd *command) error {
 	cmd.sp()
-	in := &intake{c: c, cmd: cmd, name: cmd.mailbox()}
+	in := &intake{c: c, cmd: cmd, name: cmd.mailbox(), trusted: !c.appendRefused}
 	cmd.streamed = c.srv.maxAppend()
 	defer in.close()
 	cmd.sp()
@@ -31,12 +33,30 @@ func (c *conn) append(cmd *command) error {
 	if err := cmd.end(); err != nil {
 		return err
 	}
-	placed, err := c.access.Append(c.ctx, in.folder.ID, in.ms...)
-	if err != nil {
+	in.start()
+	placed, err := in.file()
+	if c.appendRefused = err != nil; err != nil {
 		return tryCreate(err)
 	}
 	cmd.code = appendUID(placed)
 	return nil
+}
+
+// file files what came. If nobody has looked at the mailbox, that it is there and has
+// room is seen as the rows are written.
+func (in *intake) file() ([]store.Placed, error) {
+	c := in.c
+	if !in.ready {
+		placed, err := c.access.AppendTo(c.ctx, in.name, in.ms...)
+		if !errors.Is(err, store.ErrNotFound) {
+			return placed, err
+		}
+		// It is another's, or the INBOX that is yet to be made, or not there.
+		if in.folder, err = c.folder(in.name); err != nil {
+			return nil, err
+		}
+	}
+	return c.access.Append(c.ctx, in.folder.ID, in.ms...)
 }
 
 // appendUID is the response code APPENDUID (RFC 4315, 3).

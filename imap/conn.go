@@ -59,6 +59,9 @@ type session struct {
 	rev2    bool       // ENABLE IMAP4rev2
 	utf8    bool       // ENABLE UTF8=ACCEPT
 
+	// appendRefused says that the last APPEND was, after it had come.
+	appendRefused bool
+
 	condstore bool    // the client knows of MODSEQs (RFC 7162, 3.1)
 	qresync   bool    // ENABLE QRESYNC
 	uidOnly   bool    // ENABLE UIDONLY

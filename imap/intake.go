@@ -18,6 +18,7 @@ const (
 	stagedMessages  = 64       // whose contents are not known to be durable yet
 	stagedBytes     = 1 << 20  // of those
 	spoolBuffer     = 32 << 10 // bytes
+	maxTrusted      = 64 << 10 // bytes that come unasked and are taken before it is known whether they may
 	textTooBig      = "Message is too big"
 	textCatenateBig = "Resulting message is too big" // RFC 4469, 5
 )
@@ -30,6 +31,9 @@ type intake struct {
 	name   string       // where they go
 	folder store.Folder // the same, once somebody looked
 	ready  bool         // somebody has
+	// trusted says that what comes unasked, and is small, may come: the client was not
+	// refused the time before.
+	trusted bool
 	// credit is how much of the quota a message that is replaced gives back.
 	credit int64
 
@@ -146,6 +150,22 @@ func (in *intake) stage(w *spool, m store.Append) (err error) {
 	return spooling(err)
 }
 
+// start has what came made durable while rows are made for it, unless others are being
+// made durable: it is then one of the next.
+func (in *intake) start() {
+	if n := len(in.staged); n > 0 {
+		if st, ok := in.staged[n-1].(blob.Starter); ok { // and with it those before
+			st.Start()
+		}
+	}
+}
+
+// trusts reports whether n bytes that are next are taken without a look at whether they
+// may come. To look takes a good part of the time that a small message takes.
+func (in *intake) trusts(s *spool, n int64) bool {
+	return in.trusted && !in.ready && in.cmd.lit.nonSyn && s.size+n <= in.c.srv.maxAppend() && in.total+n <= min(maxTrusted, in.most())
+}
+
 // may refuses n bytes more in a message that has some already.
 func (in *intake) may(w *spool, n int64) error {
 	if !in.ready {
@@ -200,8 +220,10 @@ func (s *spool) literal() error {
 	if n == 0 && s.tooBig == textTooBig { // how a client gives up (RFC 3502, 6.3.11)
 		return no(imap.ResponseCodeCannot, "Message is empty")
 	}
-	if err := in.may(s, n); err != nil {
-		return err
+	if !in.trusts(s, n) {
+		if err := in.may(s, n); err != nil {
+			return err
+		}
 	}
 	if err := s.open(); err != nil {
 		return err

@@ -53,6 +53,35 @@ func (a *Access) Append(ctx context.Context, id MailboxID, ms ...Append) (out []
 	return out, nil
 }
 
+// AppendTo is Append to one of the account's own mailboxes by name, "inbox" in any case.
+// The mailbox is looked at when the messages are filed, and not before: ErrNotFound then,
+// too. INBOX is not made.
+func (a *Access) AppendTo(ctx context.Context, name string, ms ...Append) (out []Placed, err error) {
+	name, err = CleanName(name)
+	if err != nil {
+		return nil, ErrNotFound // no such mailbox can be there
+	}
+	limit, err := a.store.limit(ctx, a.account)
+	if err != nil {
+		return nil, err
+	}
+	in, err := a.store.arrivals(ctx, ms)
+	if err != nil {
+		return nil, err
+	}
+	err = a.store.updateAfter(ctx, in.wait(), only(a.account), func(w *work) error {
+		dst, err := w.named(a.account, name)
+		if err == nil {
+			out, err = a.file(w, dst, AllRights, in, limit)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // An arrivals is messages that a user puts into a mailbox, with what parsing them
 // gave.
 type arrivals struct {

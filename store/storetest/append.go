@@ -13,11 +13,45 @@ import (
 
 var appendTests = []test{
 	{"ManyAreAppendedInOneStep", testAppendMany},
+	{"AppendToAMailboxByName", testAppendTo},
 	{"AppendWaitsForAllContents", testAppendWaits},
 	{"ReplaceIsOneStep", testReplace},
 	{"ReplaceInSharedMailboxes", testReplaceShared},
 	{"ReplaceCountsTheDifference", testReplaceQuota},
 	{"OneOfTwoReplacesWins", testReplaceRace},
+}
+
+func testAppendTo(b *bench) {
+	ann := b.As("ann")
+	_, err := ann.AppendTo(b.Context(), "Inbox", store.Append{Blob: hello})
+	b.is(err, store.ErrNotFound, "INBOX is not made")
+	inbox, err := ann.Folder(b.Context(), "INBOX")
+	b.must(err)
+	box := b.box("ann", "Sent")
+	for name, want := range map[string]store.MailboxID{"inBox": inbox.ID, "Sent": box.ID} {
+		ps, err := ann.AppendTo(b.Context(), name, store.Append{Blob: hello, Flags: []string{`\seen`}})
+		b.must(err)
+		rows := b.messages(want, false)
+		if len(ps) != 1 || len(rows) != 1 || ps[0].Mailbox != want || ps[0].UID != rows[0].UID || !slices.Equal(rows[0].Flags, []string{`\Seen`}) {
+			b.Errorf("%s: placed %+v as %+v", name, ps, rows)
+		}
+	}
+	before := b.state()
+	for _, name := range []string{"sent", "None", "", "a//b", "\xff"} {
+		_, err = ann.AppendTo(b.Context(), name, store.Append{Blob: hello})
+		b.is(err, store.ErrNotFound, name)
+	}
+	_, err = b.As("bob").AppendTo(b.Context(), "Sent", store.Append{Blob: hello})
+	b.is(err, store.ErrNotFound, "that of another")
+	_, err = ann.AppendTo(b.Context(), "Sent", store.Append{Blob: hello, Flags: []string{`\Nonesuch`}})
+	b.is(err, store.ErrInvalid, "a bad flag")
+	b.Limit = func(context.Context, store.AccountID) (mailkeel.Quota, error) {
+		return mailkeel.Quota{Messages: 2}, nil
+	}
+	_, err = ann.AppendTo(b.Context(), "Sent", store.Append{Blob: hello})
+	b.is(err, store.ErrOverQuota, "the third")
+	b.unchanged(before, "AppendTo")
+	b.recount("ann")
 }
 
 func testAppendMany(b *bench) {

@@ -100,3 +100,19 @@ func BenchmarkList(b *testing.B) {
 		})
 	}
 }
+
+// TestAppendReadsNothing: for a small message that comes unasked, rows are written and
+// none is read.
+func TestAppendReadsNothing(t *testing.T) {
+	f := fill(t, 3)
+	const text = "Subject: x\r\n\r\nx\r\n"
+	add := func() { f.ok("APPEND INBOX {%d+}\r\n%s", len(text), text) }
+	add()
+	f.statements.Store(0)
+	for range 10 {
+		add()
+	}
+	if n := f.statements.Load(); n > 0 {
+		t.Errorf("%d statements read rows for 10 messages", n)
+	}
+}

@@ -46,7 +46,10 @@ type writer struct {
 	closed bool
 }
 
-var _ blob.Stager = (*writer)(nil)
+var (
+	_ blob.Stager  = (*writer)(nil)
+	_ blob.Starter = (*writer)(nil)
+)
 
 // Create starts a blob. Its Writer is a blob.Stager.
 func (s *Store) Create(ctx context.Context) (blob.Writer, error) {
@@ -219,6 +222,35 @@ func (w *writer) Wait() error {
 		return errNotStaged
 	}
 	return w.s.wait(w.batch)
+}
+
+// Start leads in the background if nobody writes.
+func (w *writer) Start() {
+	w.mu.Lock()
+	b := w.batch
+	w.mu.Unlock()
+	if b == nil || !w.s.flush.TryLock() {
+		return
+	}
+	s := w.s
+	s.mu.Lock()
+	ended := s.closed
+	if !ended {
+		s.wg.Add(1)
+	}
+	s.mu.Unlock()
+	if ended || !b.led.CompareAndSwap(false, true) {
+		s.flush.Unlock()
+		if !ended {
+			s.wg.Done()
+		}
+		return
+	}
+	go func() {
+		defer s.wg.Done()
+		defer s.flush.Unlock()
+		s.writeUpTo(b)
+	}()
 }
 
 func (w *writer) Commit() (blob.Info, error) {
