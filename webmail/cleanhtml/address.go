@@ -38,17 +38,20 @@ func link(s string) (string, bool) {
 	return "", false
 }
 
-// web returns the address of a page or an image in a form that leaves no doubt about its host.
+// web returns the address of a page or an image in a form that leaves no doubt about its host: browsers
+// take a backslash for a slash, and what stands before an @ is no part of it.
 func web(scheme, rest string) (string, bool) {
-	rest = strings.TrimLeft(rest, `/\`)
-	end := strings.IndexAny(rest, `/\?#`)
+	end := strings.IndexAny(rest, "?#")
 	if end < 0 {
 		end = len(rest)
 	}
-	if end == 0 || strings.ContainsAny(rest[:end], " \"'<>`{}|^") {
+	path := strings.TrimLeft(strings.ReplaceAll(rest[:end], `\`, "/"), "/")
+	host, path, _ := strings.Cut(path, "/")
+	host = host[strings.LastIndexByte(host, '@')+1:]
+	if host == "" || strings.ContainsAny(host, " \"'<>`{}|^") {
 		return "", false
 	}
-	s := scheme + "://" + escaped(rest)
+	s := scheme + "://" + escaped(host+"/"+path+rest[end:])
 	return s, len(s) <= maxAddress
 }
 

@@ -20,6 +20,7 @@ func TestClean(t *testing.T) {
 		{"svg", `a<svg><script>x</script><a href="javascript:x"><text>t</text></a></svg>b`, `ab`},
 		{"svg breakout", `a<svg><desc><p>b`, `a<p>b</p>`},
 		{"link", `<a href=" HTTPS:\\Example.com/a b">x</a>`, `<a href="https://Example.com/a%20b" rel="noopener noreferrer nofollow" target="_blank">x</a>`},
+		{"host", `<a href="http://bank.example@evil.example\b?c\d">x</a>`, `<a href="http://evil.example/b?c%5Cd" rel="noopener noreferrer nofollow" target="_blank">x</a>`},
 		{"mailto", `<a href="mailto:a@b?subject=x">x</a>`, `<a href="mailto:a@b?subject=x" rel="noopener noreferrer nofollow" target="_blank">x</a>`},
 		{"place", `<a href="#top">x</a><a name=top>y</a>`, `<a href="#m-top">x</a><a name="m-top">y</a>`},
 		{"script link", "<a href=\"java\tscript:x\">x</a><a href=&#1;javascript:x>y</a><a href=vbscript:x>z</a>", `<a>x</a><a>y</a><a>z</a>`},
