@@ -50,7 +50,7 @@ func (p *postoffice) name(work string) string {
 }
 
 const (
-	withFilters    = "filter-loopback = true\nfilter-spf = \"off\"\nfilter-dkim = \"off\"\nfilter-dmarc = \"off\"\nrate-conns = 100000000\nrate-messages = 100000000\nrate-recipients = 100000000\n"
+	withFilters    = "filter-loopback = true\nfilter-spf = \"off\"\nfilter-dkim = \"off\"\nfilter-dmarc = \"off\"\nfilter-headers = \"off\"\nfilter-attachment = \"off\"\nrate-conns = 100000000\nrate-messages = 100000000\nrate-recipients = 100000000\n"
 	withoutFilters = "filters = false\n"
 )
 

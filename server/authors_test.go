@@ -77,7 +77,7 @@ func (p *peer) send(from, text string) string {
 
 // office is a server that judges its clients by d.
 func office(t *testing.T, d *testdns.Table, edit func(*server.FilterOptions)) *server.Server {
-	o := server.FilterOptions{Resolver: d, Loopback: true, Rate: server.FilterOff, RefuseAt: -1}
+	o := server.FilterOptions{Resolver: d, Loopback: true, Rate: server.FilterOff, Headers: server.FilterOff, RefuseAt: -1}
 	if edit != nil {
 		edit(&o)
 	}
@@ -263,7 +263,7 @@ func mails(t *testing.T, s *server.Server) (all []string) {
 func TestMailOfNobodySpecial(t *testing.T) {
 	d := &testdns.Table{Fail: map[string]error{"down.example": testdns.Down, "_dmarc.down.example": testdns.Down}}
 	for _, later := range []bool{false, true} {
-		s := office(t, d, func(o *server.FilterOptions) { o.TryAgain = later })
+		s := office(t, d, func(o *server.FilterOptions) { o.TryAgain, o.Headers = later, server.FilterDefault })
 		p := dialSMTP(t, s, "mail.plain.example")
 		if r := p.send("a@plain.example", "From: a@plain.example\r\nSubject: hello\r\n\r\nHello.\r\n"); r[0] != '2' {
 			t.Errorf("plain: %s", r)
@@ -308,11 +308,11 @@ func TestFilterOptions(t *testing.T) {
 	}
 	d := &testdns.Table{}
 	for want, o := range map[string]server.FilterOptions{
-		"x-rate 5 15":                {},
-		"x-rate spf+dkim dmarc 5 15": {Resolver: d},
-		"spf+dkim dmarc 4.5 0":       {Resolver: d, Rate: server.FilterOff, JunkAt: 4.5, RefuseAt: -1},
-		"x-rate dkim dmarc 0 9":      {Resolver: d, SPF: server.FilterOff, JunkAt: -1, RefuseAt: 9},
-		"x-rate spf 5 15":            {Resolver: d, DKIM: server.FilterOff, DMARC: server.FilterOff},
+		"x-rate x-headers+x-attachment 5 15":                {},
+		"x-rate spf+dkim+x-headers+x-attachment dmarc 5 15": {Resolver: d},
+		"spf+dkim dmarc 4.5 0":                              {Resolver: d, Rate: server.FilterOff, JunkAt: 4.5, RefuseAt: -1, Headers: server.FilterOff, Attachment: server.FilterOff},
+		"x-rate dkim dmarc 0 9":                             {Resolver: d, SPF: server.FilterOff, Headers: server.FilterOff, Attachment: server.FilterOff, JunkAt: -1, RefuseAt: 9},
+		"x-rate spf+x-headers+x-attachment 5 15":            {Resolver: d, DKIM: server.FilterOff, DMARC: server.FilterOff},
 	} {
 		if got := names(o); got != want {
 			t.Errorf("got %s, want %s", got, want)

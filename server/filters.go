@@ -9,8 +9,10 @@ import (
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/filter"
+	"github.com/mailkeel/mailkeel/filter/attachment"
 	"github.com/mailkeel/mailkeel/filter/dkim"
 	"github.com/mailkeel/mailkeel/filter/dmarc"
+	"github.com/mailkeel/mailkeel/filter/headers"
 	"github.com/mailkeel/mailkeel/filter/rate"
 	"github.com/mailkeel/mailkeel/filter/spf"
 	"github.com/mailkeel/mailkeel/internal/dnscache"
@@ -83,6 +85,9 @@ type FilterOptions struct {
 	Rates rate.Limits
 	// KV counts for the rates; nil means memory.
 	KV store.KV
+	// Headers judges the form of a header; zero means to refuse one that is too large and to
+	// mark the rest. Attachment finds programs; zero means to refuse them.
+	Headers, Attachment FilterMode
 	// JunkAt is the score at which a message is junk, and RefuseAt the one at which it
 	// is refused; zero means 5 and 15, and less than zero never.
 	JunkAt, RefuseAt float64
@@ -97,9 +102,11 @@ type FilterOptions struct {
 }
 
 // DefaultFilters returns a chain for Config.Filters: what judges mail from other servers
-// without any service but DNS. The caller may change it, and add groups to it.
+// without any service but DNS. The caller may change it, and add groups to it: lists in the
+// DNS of others (package dnsbl) are not in it.
 //
-// A message has a score: SPF that fails gives it 3, DMARC that does 1 to 6. Its reasons
+// A message has a score: SPF that fails gives it 3, DMARC that does 1 to 6, each
+// kind of fault in its header 2. The reasons
 // stand in X-Spam-Status, and what was found in Authentication-Results.
 func DefaultFilters(o FilterOptions) *filter.Chain {
 	limit := func(at, zero float64) float64 { return max(0, cmp.Or(at, zero)) }
@@ -130,18 +137,26 @@ func DefaultFilters(o FilterOptions) *filter.Chain {
 		// By itself, so that who is over a limit makes nobody else ask.
 		group(&rate.Filter{KV: kv, Address: o.Rates, Clock: o.Clock})
 	}
+	var first [4]filter.Filter // nil if it is off
+	if o.Headers != FilterOff {
+		mode := o.Headers.or(filter.Mark)
+		first[2] = &headers.Filter{Author: mode, Repeated: mode, Size: o.Headers.or(filter.Enforce), Syntax: mode}
+	}
+	if o.Attachment != FilterOff {
+		first[3] = &attachment.Filter{Mode: o.Attachment.or(filter.Enforce)}
+	}
 	if o.Resolver == nil {
+		group(first[:]...)
 		return c
 	}
 	names := &dnscache.Cache{Resolver: o.Resolver, Clock: o.Clock}
-	var vouch [2]filter.Filter
 	if o.SPF != FilterOff {
-		vouch[0] = &spf.Filter{Resolver: names, Mode: o.SPF.or(filter.Mark)}
+		first[0] = &spf.Filter{Resolver: names, Mode: o.SPF.or(filter.Mark)}
 	}
 	if o.DKIM != FilterOff {
-		vouch[1] = &dkim.Filter{Resolver: names, Mode: o.DKIM.or(filter.Enforce), Clock: o.Clock}
+		first[1] = &dkim.Filter{Resolver: names, Mode: o.DKIM.or(filter.Enforce), Clock: o.Clock}
 	}
-	group(vouch[:]...)
+	group(first[:]...)
 	if o.DMARC != FilterOff {
 		group(&dmarc.Filter{Resolver: names, Mode: o.DMARC.or(filter.Enforce), OneAuthor: o.OneAuthor})
 	}

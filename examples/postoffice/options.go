@@ -44,6 +44,7 @@ type options struct {
 	directPort                         int
 	filters, filterLoopback            bool
 	filterSPF, filterDKIM, filterDMARC server.FilterMode
+	filterHeaders, filterAttachment    server.FilterMode
 	filterTryAgain                     bool
 	junkAt, refuseAt                   float64 // scores; 0 means never
 	rateConns, rateMessages, rateRcpts int     // in a minute; 0 means any
@@ -52,7 +53,7 @@ type options struct {
 // fileOnly are options that have no place on a command line, where others can
 // read them, or that only tests need.
 var fileOnly = []string{"relay-user", "relay-password", "relay-tls", "direct-port",
-	"filters", "filter-loopback", "filter-spf", "filter-dkim", "filter-dmarc", "filter-try-again", "junk-at", "refuse-at",
+	"filters", "filter-loopback", "filter-spf", "filter-dkim", "filter-dmarc", "filter-headers", "filter-attachment", "filter-try-again", "junk-at", "refuse-at",
 	"rate-conns", "rate-messages", "rate-recipients"}
 
 // flags returns the flags that set o, with their defaults in o.
@@ -113,6 +114,8 @@ func (o *options) flags() *flag.FlagSet {
 	fs.TextVar(&o.filterSPF, "filter-spf", server.FilterMark, "`how` much SPF counts"+how)
 	fs.TextVar(&o.filterDKIM, "filter-dkim", server.FilterEnforce, "`how` much signatures count; they only vouch, for DMARC")
 	fs.TextVar(&o.filterDMARC, "filter-dmarc", server.FilterEnforce, "`how` much DMARC counts"+how)
+	fs.TextVar(&o.filterHeaders, "filter-headers", server.FilterDefault, "`how` much the form of the header counts; by default a large one is refused, and other faults mark")
+	fs.TextVar(&o.filterAttachment, "filter-attachment", server.FilterEnforce, "`how` much programs among the attachments count"+how)
 	fs.BoolVar(&o.filterTryAgain, "filter-try-again", false, "refuse for now what cannot be judged because DNS does not answer; without this it passes")
 	fs.Float64Var(&o.junkAt, "junk-at", 5, "the `score` at which a message is filed in Junk; 0 means never")
 	fs.Float64Var(&o.refuseAt, "refuse-at", 15, "the `score` at which it is refused; 0 means never")

@@ -17,7 +17,7 @@ func defaults() options {
 		dir: "postoffice-data", smtp: "127.0.0.1:2525", submission: "127.0.0.1:2587", submissions: "127.0.0.1:2465",
 		imap: "127.0.0.1:2143", imaps: "127.0.0.1:2993", http: "127.0.0.1:2080", sign: true, directPort: 25,
 		index: true, filters: true, rateConns: 100, rateMessages: 300, rateRcpts: 1000,
-		filterSPF: server.FilterMark, filterDKIM: server.FilterEnforce, filterDMARC: server.FilterEnforce, junkAt: 5, refuseAt: 15,
+		filterSPF: server.FilterMark, filterDKIM: server.FilterEnforce, filterDMARC: server.FilterEnforce, filterAttachment: server.FilterEnforce, junkAt: 5, refuseAt: 15,
 	}
 }
 
