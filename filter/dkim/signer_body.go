@@ -143,10 +143,7 @@ func (b *bodyHash) write(p []byte) {
 			p = p[1:]
 			continue
 		}
-		i := 1
-		for i < len(p) && p[i] != ' ' && p[i] != '\t' && p[i] != '\r' && p[i] != '\n' {
-			i++
-		}
+		i := run(p)
 		for ; b.ends > 0; b.ends-- {
 			b.put(lineEnd)
 		}
@@ -158,6 +155,25 @@ func (b *bodyHash) write(p []byte) {
 		b.some = true
 		p = p[i:]
 	}
+}
+
+// run is how much of p, which begins with a word, goes out as it is: words, and single
+// spaces between them.
+func run(p []byte) int {
+	i := 1
+	for i < len(p) {
+		switch c := p[i]; {
+		case c > ' ':
+			i++
+		case c == ' ' && i+1 < len(p) && p[i+1] > ' ':
+			i += 2
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			return i
+		default:
+			i++
+		}
+	}
+	return i
 }
 
 // sum ends the last line. A body of nothing but line ends is empty.
