@@ -27,6 +27,10 @@ type Config struct {
 	// Hostname is what the server calls itself in greetings, Received fields
 	// and reports: a name that others can look up.
 	Hostname string
+	// Product is what it is called where servers say what they are: in Received fields,
+	// to ID (IMAP) and CAPA (POP3). It is a word such as "AcmePost"; empty means
+	// "mailkeel".
+	Product string
 
 	// Where things are kept. Package server/embedded fills these from one
 	// directory. The Server closes none of them: see Close.

@@ -94,14 +94,14 @@ func New(c Config) (*Server, error) {
 	}
 
 	door := func(name string) *smtp.Server {
-		return &smtp.Server{Hostname: c.Hostname, Blobs: c.Blobs, Directory: c.Directory, TLS: c.TLS, NoSTARTTLS: c.NoSTARTTLS, MaxBytes: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger.With("door", name)}
+		return &smtp.Server{Hostname: c.Hostname, Product: c.Product, Blobs: c.Blobs, Directory: c.Directory, TLS: c.TLS, NoSTARTTLS: c.NoSTARTTLS, MaxBytes: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Clock: c.Clock, Logger: c.Logger.With("door", name)}
 	}
 	mx, lmtp, msa := door(SMTP), door(LMTP), door(Submission)
 	mx.Next, mx.Filters, mx.Proxies, mx.Reverse = first, c.Filters, c.Proxies, c.Reverse
 	lmtp.Next, lmtp.LMTP = each, true
 	msa.Next = lifted{trusted: c.Trusted, free: users(nil), held: users(c.KV)}
 	msa.Submission, msa.Auth, msa.InsecureAuth, msa.ChannelBinding, msa.Proxies, msa.Reverse = true, c.Auth, c.InsecureAuth, c.ChannelBinding, c.Proxies, c.Reverse
-	reader := &imap.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, ChannelBinding: c.ChannelBinding, MaxAppend: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Logger: c.Logger}
+	reader := &imap.Server{Hostname: c.Hostname, Name: c.Product, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, ChannelBinding: c.ChannelBinding, MaxAppend: c.MaxBytes, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Logger: c.Logger}
 	reader.Roster, _ = c.Directory.(accounts.Roster) // with it, people can share mailboxes
 	reader.Quotas, _ = c.Directory.(accounts.QuotaSetter)
 	var indexer *search.Indexer
@@ -109,7 +109,7 @@ func New(c Config) (*Server, error) {
 		indexer = &search.Indexer{Store: boxes, Index: c.Search, Busy: c.Busy, Clock: c.Clock, Logger: c.Logger}
 		reader.Search = indexer
 	}
-	fetcher := &pop3.Server{Hostname: c.Hostname, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, ChannelBinding: c.ChannelBinding, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Clock: c.Clock, Logger: c.Logger}
+	fetcher := &pop3.Server{Hostname: c.Hostname, Name: c.Product, Store: boxes, Auth: c.Auth, TLS: c.TLS, InsecureAuth: c.InsecureAuth, ChannelBinding: c.ChannelBinding, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Proxies: c.Proxies, Clock: c.Clock, Logger: c.Logger}
 
 	web := &Web{TLS: c.TLS, Proxies: c.Proxies, MaxConns: c.MaxConns, MaxPerIP: c.MaxPerIP, Trusted: c.Trusted, Logger: c.Logger}
 	if c.Web != nil {
