@@ -69,7 +69,7 @@ func samples() map[string][]any {
 		"compose":  {composeView{Draft: draft, KindName: "reply", Problem: "No.", Field: "to", Refused: []mailview.Refusal{{Addr: marker, Reason: marker, Temporary: true}}, Lost: true}, composeView{KindName: "new"}},
 		"folders":  {foldersView{Parents: targets, Problem: "No.", Label: marker}, foldersView{At: 3, Label: marker}},
 		"settings": {settingsView{Settings: mailview.Settings{Name: marker, Signature: marker, Language: "en", Theme: "dark", PageSize: 50, Remote: true}, Sizes: pageSizes, Password: true, Problem: "No.", PasswordProblem: "No."}, settingsView{}},
-		"error":    {errorView{404, "Nothing", "here", false}, errorView{401, "Sign in", "again", true}},
+		"error":    {errorView{404, "Nothing", "here", false}, errorView{401, "Who", "again", true}},
 		"insecure": {nil},
 	}
 }
