@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
@@ -81,7 +82,7 @@ func TestSlots(t *testing.T) {
 	ours := head("Content-Type", formType, "Origin", "https://mail.example.test", "Sec-Fetch-Site", "same-origin")
 	// Three forms of ann that do not come to their end.
 	var slow []*io.PipeWriter
-	done := make(chan int, 3)
+	done := make(chan int, 4)
 	for range 3 {
 		pr, pw := io.Pipe()
 		slow = append(slow, pw)
@@ -95,13 +96,21 @@ func TestSlots(t *testing.T) {
 		}()
 		pw.Write([]byte("do=read")) // it is being read
 	}
+	s.h.slots.wait = 1
 	if w := s.ask("GET", "/settings", ann, nil, ""); w.Code != 429 || w.Header().Get("Retry-After") == "" {
 		t.Errorf("a fourth request: %d", w.Code)
 	}
 	if w := s.ask("GET", "/settings", bob, nil, ""); w.Code != 200 {
 		t.Errorf("bob: %d", w.Code)
 	}
-	for _, pw := range slow {
+	// One that has patience gets its turn.
+	s.h.slots.wait = time.Hour
+	go func() { done <- s.ask("GET", "/settings", ann, nil, "").Code }()
+	slow[0].Close()
+	if a, b := <-done, <-done; a+b != 303+200 {
+		t.Errorf("a slow form and the one that waited for it: %d and %d", a, b)
+	}
+	for _, pw := range slow[1:] {
 		pw.Close()
 		if code := <-done; code != 303 {
 			t.Errorf("a slow form: %d", code)

@@ -23,7 +23,7 @@ type foldersView struct {
 func (rq *request) foldersPage() error { return rq.showFolders(http.StatusOK, foldersView{}) }
 
 func (rq *request) showFolders(code int, v foldersView) error {
-	folders, err := rq.box.Folders(rq.ctx())
+	folders, err := rq.folders()
 	if err != nil {
 		return err
 	}

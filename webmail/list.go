@@ -65,7 +65,7 @@ func (rq *request) search() error {
 
 // targets are the folders that messages of one can be moved to.
 func (rq *request) targets(from store.MailboxID) (to []mailview.Folder, err error) {
-	folders, err := rq.box.Folders(rq.ctx())
+	folders, err := rq.folders()
 	for _, f := range folders {
 		if f.ID != from && f.May("i") {
 			to = append(to, f)

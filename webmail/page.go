@@ -75,7 +75,7 @@ func (rq *request) show(code int, view string, is any) error {
 		if id, err := rq.folderID(); err == nil {
 			p.Current = id
 		}
-		folders, err := rq.box.Folders(rq.ctx())
+		folders, err := rq.folders()
 		if err != nil && view != "error" {
 			return err
 		}

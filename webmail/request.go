@@ -44,6 +44,7 @@ type request struct {
 	box      *mailview.Box // nil for who is not signed in
 	settings mailview.Settings
 	words    *words // of the person's language
+	listed   []mailview.Folder
 }
 
 func (rq *request) ctx() context.Context { return rq.r.Context() }
@@ -110,18 +111,20 @@ func (rq *request) answer() error {
 	if rq.box == nil {
 		who = network(h.client(rq.r))
 	}
-	if !h.slots.enterAs(who) {
+	leave := h.slots.enterAs(rq.ctx(), who)
+	if leave == nil {
 		return status(http.StatusTooManyRequests)
 	}
-	defer h.slots.leaveAs(who)
+	defer leave()
 	if rt.private && rq.box == nil {
 		return rq.nobody()
 	}
 	if rt.body == uploadBody {
-		if !h.uploads.enterAs(who) {
+		leave := h.uploads.enterAs(rq.ctx(), who)
+		if leave == nil {
 			return status(http.StatusTooManyRequests)
 		}
-		defer h.uploads.leaveAs(who)
+		defer leave()
 	}
 	if err := rq.readForm(); err != nil {
 		return err
@@ -189,6 +192,14 @@ func (rq *request) identify() error {
 	}
 	rq.box = rq.box.In(rq.words.lang) // answers begin in that language
 	return nil
+}
+
+// folders are all that the person sees, asked for once. What changes them comes before.
+func (rq *request) folders() (_ []mailview.Folder, err error) {
+	if rq.listed == nil {
+		rq.listed, err = rq.box.Folders(rq.ctx())
+	}
+	return rq.listed, err
 }
 
 // nobody answers who must sign in first.

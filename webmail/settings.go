@@ -68,7 +68,7 @@ func (rq *request) password() error {
 	}
 	old, fresh := rq.form.Get("old"), rq.form.Get("new")
 	v := settingsView{Settings: rq.settings}
-	a := accounts.Attempt{Login: rq.address, Password: old, Addr: rq.h.client(rq.r), Door: door, TLS: rq.h.https(rq.r)}
+	a := accounts.Attempt{Login: rq.session.Login, Password: old, Addr: rq.h.client(rq.r), Door: door, TLS: rq.h.https(rq.r)}
 	code := http.StatusUnprocessableEntity
 	err := accounts.ErrBadCredentials
 	switch {

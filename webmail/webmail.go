@@ -78,9 +78,10 @@ type Handler struct {
 	// MaxMessage is how large a message that is written may be, in bytes; zero
 	// means 25 MiB.
 	MaxMessage int64
-	// MaxRequests is how many requests are worked on at once; zero means 256.
+	// MaxRequests is how many requests are worked on at once; zero means 256. More
+	// are answered with 503.
 	// MaxPerUser is how many of one account, or of one network before it is known
-	// who it is; zero means 16. More are answered with 503 or 429.
+	// who it is; zero means 16. More wait a while, and are then answered with 429.
 	MaxRequests, MaxPerUser int
 
 	// Location is the time zone of dates; nil means that of the machine.
@@ -136,6 +137,7 @@ func (h *Handler) init() error {
 	}
 	h.slots.max, h.slots.each = cmp.Or(h.MaxRequests, 256), cmp.Or(h.MaxPerUser, 16)
 	h.uploads.each = uploadsEach
+	h.slots.wait, h.uploads.wait = patience, patience
 	h.mux = h.routesMux()
 	return nil
 }
