@@ -46,7 +46,6 @@ func safeName(s string) string {
 	if len(s) > 10*maxName { // most of it goes anyway
 		s = cutName(strings.ToValidUTF8(s, ""), 10*maxName)
 	}
-	s = norm.NFC.String(s)
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case strings.ContainsRune(`/\:*?"<>|`, r), r == 0x2215, r == 0x2044, r == 0xff0f, r == 0xff3c: // and what looks like a slash
@@ -58,7 +57,7 @@ func safeName(s string) string {
 		}
 		return r
 	}, s)
-	s = strings.Join(strings.Fields(s), " ")
+	s = norm.NFC.String(strings.Join(strings.Fields(s), " "))
 	// Windows drops dots and spaces at the end, others hide what begins with a dot.
 	s = strings.TrimRight(s, ". ")
 	s = strings.TrimLeft(s, ". ")
