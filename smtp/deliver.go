@@ -121,7 +121,8 @@ func (tx *transaction) results() []byte {
 	v := &tx.verdict
 	if len(v.Results) > 0 {
 		text := authres.Format(tx.c.s.authservID(), v.Results)
-		b.WriteString("Authentication-Results: " + strings.ReplaceAll(oneLine(text), "; ", ";\r\n\t") + "\r\n")
+		lines := strings.NewReplacer(" ; ", ";\r\n\t", "; ", ";\r\n\t").Replace(oneLine(text))
+		b.WriteString("Authentication-Results: " + strings.TrimRight(lines, " ") + "\r\n")
 	}
 	if v.Score != 0 || v.Junk || v.Why != "" {
 		yes := "No"

@@ -84,6 +84,24 @@ func FuzzDKIM(f *testing.F) {
 	head, rest, _ := strings.Cut(good, "\r\nFrom:")
 	f.Add(head, "From:"+rest, record(keys()["ed25519"], ""))
 	f.Add(strings.Replace(head, "v=1", "v=1; l=1; x=9; i=@a.example.com", 1), mail, record(keys()["rsa1024"], "t=y:s; s=*; h=sha1:sha256; "))
+	for _, key := range []string{"rsa1024", "ed25519-test", "ed25519-strict"} {
+		other := sign(f, mail, key, func(o *dkim.SignOptions) { o.BodyCanonicalization, o.HeaderCanonicalization = "simple", "simple" })
+		head, rest, _ := strings.Cut(strings.ReplaceAll(other, "s="+key, "s=ed25519"), "\r\nFrom:")
+		f.Add(head, "From:"+rest, record(keys()["rsa1024"], ""))
+		f.Add(head, "From:"+rest+"x", record(keys()["ed25519"], "t=y:s; "))
+	}
+	for _, bad := range []string{"v=2", "a=rsa-sha1", "a=x-sha256", "c=x", "q=x", "d=[192.0.2.1]", "d=a b", "s=\x01", "i=a@b.example", "i=@a.example.com", "t=x", "x=1; t=2", "x=1", "l=1", "bh=!", "b=!", "h=to"} {
+		tag, _, _ := strings.Cut(bad, "=")
+		before, after, ok := strings.Cut(head, " "+tag+"=")
+		_, after, _ = strings.Cut(after, ";")
+		if !ok {
+			before, after = head+"; ", ""
+		}
+		f.Add(before+" "+bad+";"+after, "From:"+rest, record(keys()["ed25519"], ""))
+	}
+	for _, bad := range []string{"v=DKIM2; p=AA==", "p=AA==; p=", "k=rsa; p=AA==", "k=ed25519; p=AA==", "k=x; p=AA==", "p=!", "p=", "h=sha1; p=", "s=x; p=", "x", "k=rsa; p=" + strings.TrimPrefix(record(keys()["ed25519"], ""), "v=DKIM1; k=ed25519; p=")} {
+		f.Add(head, "From:"+rest, bad)
+	}
 	f.Add("dkim-signature : v=1;;=;a=b", "\r\n", "p=")
 	f.Add("DKIM-Signature: v=1; a=rsa-sha256; d=example.com; s=ed25519; h=from:from:dkim-signature; b=AAAA; bh=AAAA; b", "From: x\nfoo\n", "k=rsa; p=AAAA")
 	f.Fuzz(func(t *testing.T, signature, msg, key string) {
