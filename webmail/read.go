@@ -173,7 +173,7 @@ func (rq *request) source() error {
 	return rq.show(http.StatusOK, "source", sourceView{Header: header, Back: here, Raw: here + "/raw"})
 }
 
-// raw gives a message as it came, to keep.
+// raw gives a message as it came, to keep or to look at.
 func (rq *request) raw() error {
 	at, err := rq.messageAt()
 	if err != nil {
@@ -184,5 +184,9 @@ func (rq *request) raw() error {
 		return err
 	}
 	defer rc.Close()
-	return rq.send(rc, size, "message/rfc822", fmt.Sprintf("message-%d.eml", at.UID), false)
+	name := fmt.Sprintf("message-%d.eml", at.UID)
+	if rq.r.URL.Query().Get("look") != "" {
+		return rq.send(rc, size, "text/plain; charset=utf-8", name+".txt", true)
+	}
+	return rq.send(rc, size, "message/rfc822", name, false)
 }

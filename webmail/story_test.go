@@ -92,6 +92,11 @@ func TestStory(t *testing.T) {
 		t.Errorf("no link:\n%s", ann.body)
 	}
 	ann.follow("Show header").wants(200, "Message-ID: <lunch@example.org>")
+	source := *ann
+	source.follow("Show the whole source")
+	if !strings.Contains(source.body, "Message-ID: <lunch@example.org>\r\n") || source.res.Header.Get("Content-Type") != "text/plain; charset=utf-8" || !strings.HasPrefix(source.res.Header.Get("Content-Disposition"), "inline") {
+		t.Errorf("source: %q %v", source.body, source.res.Header)
+	}
 	ann.follow("Save message")
 	if !strings.Contains(ann.body, "Message-ID: <lunch@example.org>\r\n") || ann.res.Header.Get("Content-Type") != "message/rfc822" {
 		t.Errorf("raw: %q %v", ann.body, ann.res.Header)
