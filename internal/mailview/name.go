@@ -50,10 +50,12 @@ func safeName(s string) string {
 		switch {
 		case strings.ContainsRune(`/\:*?"<>|`, r), r == 0x2215, r == 0x2044, r == 0xff0f, r == 0xff3c: // and what looks like a slash
 			return '_'
-		case r == '\t' || unicode.Is(unicode.Zs, r):
+		case r == '\t', unicode.Is(unicode.Zs, r), r == 0x2028, r == 0x2029:
 			return ' '
-		case unicode.IsControl(r), deceiving(r), r == 0x200e, r == 0x200f, r == 0x61c, r == 0x2028, r == 0x2029:
-			return -1
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == utf8.RuneError:
+			return -1 // as filters do that look at names
+		case deceiving(r):
+			return '_'
 		}
 		return r
 	}, s)
@@ -82,7 +84,8 @@ func device(name string) bool {
 	return len(base) == 4 && (strings.HasPrefix(base, "COM") || strings.HasPrefix(base, "LPT")) && base[3] >= '0' && base[3] <= '9'
 }
 
-// cutName cuts a long name before its extension.
+// cutName cuts a long name before its extension. A name without one, or whose extension is
+// too long to be one, does not get another.
 func cutName(name string, max int) string {
 	if len(name) <= max {
 		return name
@@ -95,7 +98,11 @@ func cutName(name string, max int) string {
 	for n > 0 && !utf8.RuneStart(name[n]) {
 		n--
 	}
-	return strings.TrimRight(name[:n], ". ") + ext
+	base := strings.TrimRight(name[:n], ". ")
+	if ext == "" {
+		base = strings.ReplaceAll(base, ".", "_")
+	}
+	return base + ext
 }
 
 // extension is what a file of a type has at the end of its name. The table is our own,

@@ -1,10 +1,16 @@
 package mailview
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/filter"
+	"github.com/mailkeel/mailkeel/filter/attachment"
 	"github.com/mailkeel/mailkeel/internal/message"
 )
 
@@ -16,7 +22,9 @@ func TestNamesOfFilesAreSafe(t *testing.T) {
 		"COM¹.txt": "_COM¹.txt", "common.txt": "common.txt", "LPT10.txt": "LPT10.txt", "": "", ".": "", "..": "", "...": "", " ": "", "///": "", ".htaccess": "htaccess", "x.exe. . ": "x.exe",
 		"a:b": "a_b", `a"b<c>d|e*f?`: "a_b_c_d_e_f_", "a∕b／c": "a_b_c", "x.exe\u200b": "x.exe", "e\u0301.txt": "é.txt", "nul.": "_nul", "aux .txt": "_aux .txt",
 		long + ".pdf": strings.Repeat("ä", 88) + ".pdf", strings.Repeat("a", 300): strings.Repeat("a", 180),
-		"a." + strings.Repeat("b", 300): "a." + strings.Repeat("b", 178),
+		"a." + strings.Repeat("b", 300):                              "a_" + strings.Repeat("b", 178),
+		strings.Repeat("a", 170) + ".exe." + strings.Repeat("b", 30): strings.Repeat("a", 170) + "_exe_" + strings.Repeat("b", 5),
+		"x.exe\u3164": "x.exe_", "x.e\u034fxe": "x.e_xe", "x.e\u2028xe": "x.e xe", "x.\u2800exe": "x._exe", "x.e\u00adxe": "x.exe",
 	} {
 		got := safeName(in)
 		if got != want {
@@ -63,4 +71,39 @@ func TestEveryPartHasAName(t *testing.T) {
 			t.Errorf("%q: %+v", tt.header, p)
 		}
 	}
+}
+
+// What has the name of a program here is judged as one by the filter, whatever it is
+// called in the message.
+func FuzzProgramsAreJudged(f *testing.F) {
+	for _, s := range []string{"a.exe", "a.e\u034fxe", "a.exe\u3164", strings.Repeat("a", 176) + ".exe.bbbbbbbbbbbbbbbbbbbbbbbbb", "a.exe. .", "a.ex\u0065\u0301", "a.e\u2800xe", "a/b.exe", "a.exe:b", ".exe", "a.\ufefeexe", "a.exe\xff", "a.\u2028exe"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		var enc strings.Builder
+		for i := 0; i < len(name) && i < 2000; i++ {
+			fmt.Fprintf(&enc, "%%%02X", name[i])
+		}
+		text := "From: a@example.net\r\nContent-Type: x/y\r\nContent-Disposition: attachment; filename*=utf-8''" + enc.String() + "\r\n\r\nx"
+		m, err := message.Parse(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := partOf(leaf{part: &m.Root, path: "1"}).Name
+		if low := strings.ToLower(shown); !strings.HasSuffix(low, ".exe") && !strings.HasSuffix(low, ".js") {
+			return
+		}
+		v, err := (&attachment.Filter{}).FilterMessage(t.Context(), &filter.Transaction{Content: plainContent(text), Env: &mailkeel.Envelope{}})
+		if err != nil || v.Refuse == nil {
+			t.Fatalf("%q is shown as %q: %+v, %v", name, shown, v, err)
+		}
+	})
+}
+
+// plainContent is a Content.
+type plainContent string
+
+func (c plainContent) Size() int64 { return int64(len(c)) }
+func (c plainContent) Open(context.Context) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader(string(c))), nil
 }
