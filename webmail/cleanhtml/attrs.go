@@ -17,7 +17,7 @@ var wanted = map[string]bool{
 	"cellpadding": true, "cellspacing": true, "class": true, "color": true, "colspan": true, "coords": true, "dir": true,
 	"face": true, "height": true, "href": true, "hspace": true, "id": true, "lang": true, "media": true, "name": true,
 	"noshade": true, "nowrap": true, "open": true, "poster": true, "reversed": true, "role": true, "rowspan": true, "shape": true,
-	"size": true, "span": true, "src": true, "srcset": true, "start": true, "style": true, "summary": true, "title": true,
+	"size": true, "span": true, "src": true, "srcset": true, "start": true, "style": true, "summary": true, "text": true, "title": true,
 	"type": true, "usemap": true, "valign": true, "value": true, "vspace": true, "width": true,
 }
 

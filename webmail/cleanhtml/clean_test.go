@@ -33,7 +33,7 @@ func TestClean(t *testing.T) {
 			`<p style="color:red;background:none #fff">x</p>`},
 		{"style", `<style>@import "http://x/"; body, td.a > b { color:red } a[href^=x] { color:blue } @media (max-width:600px) { .a { width:100% !important } } @font-face{x:y}</style>x`,
 			"<style>.m-body,td.m-a&gt;b{color:red}\n@media (max-width:600px){.m-a{width:100% !important}\n}\n</style>x"},
-		{"body", `<html><body bgcolor=#eee style="margin:0"><p>x</body></html>`, `<div bgcolor="#eee" class="m-body" style="margin:0"><p>x</p></div>`},
+		{"body", `<html><body bgcolor=#eee style="margin:0"><p>x</body></html>`, `<div class="m-body" style="background-color:#eee;margin:0"><p>x</p></div>`},
 		{"paragraphs", `<p>a<p>b<div>c`, `<p>a</p><p>b</p><div>c</div>`},
 		{"formatting over paragraphs", `<p><b>a<p>b</b>c`, `<p><b>a</b></p><p><b>b</b>c</p>`},
 		{"misnested", `<b>a<i>b</b>c</i>d`, `<b>a<i>b</i></b><i>c</i>d`},

@@ -57,11 +57,21 @@ func (b *builder) startBody(attrs []html.Attribute) {
 		return
 	}
 	b.body = true
-	list := []html.Attribute{{Key: "class", Val: "body"}}
+	list := []html.Attribute{{Key: "class", Val: "body"}, {Key: "style"}}
+	style := &list[1].Val
 	for _, a := range attrs {
-		if a.Key == "class" {
+		switch a.Key {
+		case "class":
 			list[0].Val += " " + a.Val
-		} else {
+		case "style":
+			*style += a.Val
+		case "bgcolor": // which a div does not have
+			*style = "background-color:" + a.Val + ";" + *style
+		case "text":
+			*style = "color:" + a.Val + ";" + *style
+		case "background":
+			*style = "background-image:url('" + escaped(squeezed(a.Val)) + "');" + *style
+		default:
 			list = append(list, a)
 		}
 	}
