@@ -12,6 +12,7 @@ import (
 	"github.com/mailkeel/mailkeel/filter/attachment"
 	"github.com/mailkeel/mailkeel/filter/dkim"
 	"github.com/mailkeel/mailkeel/filter/dmarc"
+	"github.com/mailkeel/mailkeel/filter/dnsbl"
 	"github.com/mailkeel/mailkeel/filter/headers"
 	"github.com/mailkeel/mailkeel/filter/rate"
 	"github.com/mailkeel/mailkeel/filter/spf"
@@ -88,6 +89,11 @@ type FilterOptions struct {
 	// Headers judges the form of a header; zero means to refuse one that is too large and to
 	// mark the rest. Attachment finds programs; zero means to refuse them.
 	Headers, Attachment FilterMode
+	// Lists are DNS lists that are asked about peers; nil means none. They are for those
+	// who may ask them, and need a Resolver. DNSBL is how much they count; zero means to
+	// enforce, and then a peer is refused whose scores come to 5.
+	Lists []dnsbl.List
+	DNSBL FilterMode
 	// JunkAt is the score at which a message is junk, and RefuseAt the one at which it
 	// is refused; zero means 5 and 15, and less than zero never.
 	JunkAt, RefuseAt float64
@@ -102,12 +108,10 @@ type FilterOptions struct {
 }
 
 // DefaultFilters returns a chain for Config.Filters: what judges mail from other servers
-// without any service but DNS. The caller may change it, and add groups to it: lists in the
-// DNS of others (package dnsbl) are not in it.
+// without any service but DNS. The caller may change it, and add groups to it.
 //
 // A message has a score: SPF that fails gives it 3, DMARC that does 1 to 6, each
-// kind of fault in its header 2. The reasons
-// stand in X-Spam-Status, and what was found in Authentication-Results.
+// kind of fault in its header 2, and DNS lists what they say. The reasons stand in X-Spam-Status, and what was found in Authentication-Results.
 func DefaultFilters(o FilterOptions) *filter.Chain {
 	limit := func(at, zero float64) float64 { return max(0, cmp.Or(at, zero)) }
 	c := &filter.Chain{JunkAt: limit(o.JunkAt, 5), RefuseAt: limit(o.RefuseAt, 15), Clock: o.Clock, Logger: o.Logger}
@@ -137,6 +141,9 @@ func DefaultFilters(o FilterOptions) *filter.Chain {
 		// By itself, so that who is over a limit makes nobody else ask.
 		group(&rate.Filter{KV: kv, Address: o.Rates, Clock: o.Clock})
 	}
+	if o.Resolver != nil && o.DNSBL != FilterOff && len(o.Lists) > 0 {
+		group(&dnsbl.Filter{Lists: o.Lists, Resolver: addresses{o.Resolver}, Mode: o.DNSBL.or(filter.Enforce), Clock: o.Clock})
+	}
 	var first [4]filter.Filter // nil if it is off
 	if o.Headers != FilterOff {
 		mode := o.Headers.or(filter.Mark)
@@ -161,6 +168,23 @@ func DefaultFilters(o FilterOptions) *filter.Chain {
 		group(&dmarc.Filter{Resolver: names, Mode: o.DMARC.or(filter.Enforce), OneAuthor: o.OneAuthor})
 	}
 	return c
+}
+
+// addresses looks up A records with a Resolver of another form.
+type addresses struct{ spf.Resolver }
+
+func (a addresses) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	if r, ok := a.Resolver.(dnsbl.Resolver); ok {
+		return r.LookupNetIP(ctx, network, host)
+	}
+	all, err := a.LookupIPAddr(ctx, host)
+	var addrs []netip.Addr
+	for _, x := range all {
+		if addr, ok := netip.AddrFromSlice(x.IP); ok && addr.Unmap().Is4() {
+			addrs = append(addrs, addr.Unmap())
+		}
+	}
+	return addrs, err
 }
 
 // fromAfar asks a filter about peers that are not this machine.

@@ -29,7 +29,7 @@ func (o *options) chain(log *slog.Logger) *filter.Chain {
 		resolver = remote.Ask(o.resolverAddr())
 	}
 	return server.DefaultFilters(server.FilterOptions{
-		Resolver: resolver, SPF: o.filterSPF, DKIM: o.filterDKIM, DMARC: o.filterDMARC, Headers: o.filterHeaders, Attachment: o.filterAttachment,
+		Resolver: resolver, Lists: o.dnsbl, SPF: o.filterSPF, DKIM: o.filterDKIM, DMARC: o.filterDMARC, Headers: o.filterHeaders, Attachment: o.filterAttachment,
 		Rates:  rate.Limits{Conns: minute(o.rateConns), Messages: minute(o.rateMessages), Rcpts: minute(o.rateRcpts)},
 		JunkAt: never(o.junkAt), RefuseAt: never(o.refuseAt), TryAgain: o.filterTryAgain, Loopback: o.filterLoopback, Logger: log,
 	})

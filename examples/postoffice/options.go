@@ -15,6 +15,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/filter/dnsbl"
 	"github.com/mailkeel/mailkeel/server"
 )
 
@@ -45,6 +46,7 @@ type options struct {
 	filters, filterLoopback            bool
 	filterSPF, filterDKIM, filterDMARC server.FilterMode
 	filterHeaders, filterAttachment    server.FilterMode
+	dnsbl                              []dnsbl.List
 	filterTryAgain                     bool
 	junkAt, refuseAt                   float64 // scores; 0 means never
 	rateConns, rateMessages, rateRcpts int     // in a minute; 0 means any
@@ -53,7 +55,7 @@ type options struct {
 // fileOnly are options that have no place on a command line, where others can
 // read them, or that only tests need.
 var fileOnly = []string{"relay-user", "relay-password", "relay-tls", "direct-port",
-	"filters", "filter-loopback", "filter-spf", "filter-dkim", "filter-dmarc", "filter-headers", "filter-attachment", "filter-try-again", "junk-at", "refuse-at",
+	"filters", "filter-loopback", "filter-spf", "filter-dkim", "filter-dmarc", "filter-headers", "filter-attachment", "dnsbl", "filter-try-again", "junk-at", "refuse-at",
 	"rate-conns", "rate-messages", "rate-recipients"}
 
 // flags returns the flags that set o, with their defaults in o.
@@ -116,6 +118,13 @@ func (o *options) flags() *flag.FlagSet {
 	fs.TextVar(&o.filterDMARC, "filter-dmarc", server.FilterEnforce, "`how` much DMARC counts"+how)
 	fs.TextVar(&o.filterHeaders, "filter-headers", server.FilterDefault, "`how` much the form of the header counts; by default a large one is refused, and other faults mark")
 	fs.TextVar(&o.filterAttachment, "filter-attachment", server.FilterEnforce, "`how` much programs among the attachments count"+how)
+	fs.Func("dnsbl", "a DNS `list` to ask about peers, as zone or zone=score, below 0 for one of those whose mail is wanted; repeatable", func(s string) error {
+		l, err := parseDNSList(s)
+		if err == nil {
+			o.dnsbl = append(o.dnsbl, l)
+		}
+		return err
+	})
 	fs.BoolVar(&o.filterTryAgain, "filter-try-again", false, "refuse for now what cannot be judged because DNS does not answer; without this it passes")
 	fs.Float64Var(&o.junkAt, "junk-at", 5, "the `score` at which a message is filed in Junk; 0 means never")
 	fs.Float64Var(&o.refuseAt, "refuse-at", 15, "the `score` at which it is refused; 0 means never")
@@ -141,6 +150,20 @@ func (w words) Set(s string) error {
 	}
 	*w.to = append(*w.to, s)
 	return nil
+}
+
+// parseDNSList reads "list.example.org" or "list.example.org=4".
+func parseDNSList(s string) (dnsbl.List, error) {
+	zone, score, scored := strings.Cut(s, "=")
+	l := dnsbl.List{Zone: strings.TrimSpace(zone)}
+	if scored {
+		n, err := strconv.ParseFloat(strings.TrimSpace(score), 64)
+		if err != nil || n == 0 || !(n >= -1000 && n <= 1000) {
+			return l, fmt.Errorf("%q is no score, such as 3 or -2", score)
+		}
+		l.Score = n
+	}
+	return l, (&dnsbl.Filter{Lists: []dnsbl.List{l}}).Check()
 }
 
 // parsePrefix reads a network, or an address as a network of one.
@@ -233,7 +256,7 @@ func setFlag(f *flag.Flag, v any) error {
 		}
 		return f.Value.Set(strconv.FormatFloat(v, 'g', -1, 64))
 	case []any:
-		if !slices.Contains([]string{"domain", "account", "trusted", "http-proxy"}, f.Name) {
+		if !slices.Contains([]string{"domain", "account", "trusted", "http-proxy", "dnsbl"}, f.Name) {
 			return errors.New("it has one value, not a list")
 		}
 		for _, e := range v {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mailkeel/mailkeel/filter/dnsbl"
 	"github.com/mailkeel/mailkeel/server"
 )
 
@@ -76,6 +77,7 @@ filter-spf = "enforce"
 filter-dkim = "off"
 filter-dmarc = "log"
 filter-try-again = true
+dnsbl = ["zen.test", "list.test=-2"]
 junk-at = 4.5
 refuse-at = 0
 rate-conns = 0
@@ -88,6 +90,7 @@ rate-recipients = 6
 	want.relayUser, want.relayPassword, want.relayTLS = "us", "pw", "required"
 	want.trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	want.filterSPF, want.filterDKIM, want.filterDMARC = server.FilterEnforce, server.FilterOff, server.FilterLog
+	want.dnsbl = []dnsbl.List{{Zone: "zen.test"}, {Zone: "list.test", Score: -2}}
 	want.filterTryAgain, want.junkAt, want.refuseAt = true, 4.5, 0
 	want.filters, want.filterLoopback, want.rateConns, want.rateMessages, want.rateRcpts = false, true, 0, 5, 6
 	got, _, err := parse([]string{"-config", file})
@@ -112,6 +115,8 @@ rate-recipients = 6
 		"domain = [1]":                   "domain: the list has something",
 		"domain = [\"\"]":                "domain: \"\": it is empty",
 		"trusted = [\"x\"]":              "trusted: \"x\": it is no network",
+		"dnsbl = \"x.test=much\"":        "is no score",
+		"dnsbl = [\"a b\"]":              "is no zone",
 		"[smtp]\nx = 1":                  "smtp: it has a value of the wrong kind",
 		"smtp = 1979-05-27":              "wrong kind",
 		"direct-port = 0":                "0 is no port",
