@@ -65,28 +65,38 @@ func (v *view) read(ctx context.Context) (*snapshot, error) {
 	var changes []change
 	var box store.Mailbox
 	words := newWordList(old.keywords)
-	q := store.Query{Since: store.Since{After: old.box.ModSeq, Tombstones: true}, Brief: true}
-	err := v.access.Scan(ctx, v.id, q, func(mb store.Mailbox, ms iter.Seq2[store.Message, error]) error {
-		changes, box = changes[:0], mb
-		if mb.ModSeq == old.box.ModSeq {
+	take := func(m *store.Message) {
+		c := change{gone: m.Expunged}
+		c.uid, c.modSeq = m.UID, m.ModSeq
+		if !c.gone {
+			c.flags = joinFlags(m.Flags)
+			words.add(m.Flags)
+		}
+		changes = append(changes, c)
+	}
+	if mb, ms, ok := v.access.Recent(v.id, old.box.ModSeq); ok {
+		box = mb
+		for i := range ms {
+			take(&ms[i])
+		}
+	} else {
+		q := store.Query{Since: store.Since{After: old.box.ModSeq, Tombstones: true}, Brief: true}
+		err := v.access.Scan(ctx, v.id, q, func(mb store.Mailbox, ms iter.Seq2[store.Message, error]) error {
+			changes, box = changes[:0], mb
+			if mb.ModSeq == old.box.ModSeq {
+				return nil
+			}
+			for m, err := range ms {
+				if err != nil {
+					return err
+				}
+				take(&m)
+			}
 			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		for m, err := range ms {
-			if err != nil {
-				return err
-			}
-			c := change{gone: m.Expunged}
-			c.uid, c.modSeq = m.UID, m.ModSeq
-			if !c.gone {
-				c.flags = joinFlags(m.Flags)
-				words.add(m.Flags)
-			}
-			changes = append(changes, c)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
 	if box.ModSeq == old.box.ModSeq {
 		return old, nil

@@ -52,6 +52,15 @@ func (a *Access) Scan(ctx context.Context, id MailboxID, q Query, fn func(Mailbo
 	})
 }
 
+// Recent is a Scan for what changed in one of the account's own mailboxes since it was at
+// after, from the memory of the backend. False means to Scan.
+func (a *Access) Recent(id MailboxID, after ModSeq) (mb Mailbox, ms []Message, ok bool) {
+	if b, can := a.store.Backend.(Recent); can {
+		mb, ms, ok = b.Recent(id, after)
+	}
+	return mb, ms, ok && mb.Account == a.account && !mb.Deleted
+}
+
 // Vanished returns the UIDs of messages that left a mailbox after a ModSeq of its
 // account, in order, some that came after it perhaps among them; the right r.
 // ErrHorizon means that they are no longer known one by one, or that the ModSeq is

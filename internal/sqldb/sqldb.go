@@ -105,6 +105,19 @@ type Buffering interface {
 	Buffer(name string, b Buffer) Buffer
 }
 
+// Committed is a power of a Buffer that wants to know when what it flushed is committed:
+// before any of those whose Updates share the commit.
+type Committed interface {
+	Buffer
+	Committed()
+}
+
+// Alone is a power of a DB that may know that nobody else writes, so that what was
+// written through it is all there is.
+type Alone interface {
+	Alone() bool
+}
+
 // Awaiting is a power of a DB that can do the work of a transaction while something
 // that its rows name is made durable.
 type Awaiting interface {

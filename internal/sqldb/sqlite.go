@@ -36,6 +36,9 @@ type Options struct {
 	// Relaxed leaves out the sync of each commit: the last ones may be lost when the
 	// power goes, as a whole. It is for what can be made again.
 	Relaxed bool
+	// Alone says that no other process writes, and nobody in this one by another
+	// SQLite: the caller has a lock against that.
+	Alone bool
 	// FS holds the files that are not opened by SQLite itself; nil means that of
 	// the machine. VFS names what SQLite opens its files with, as registered by
 	// package sqlvfs for the same FS; empty means its own.
@@ -72,6 +75,7 @@ type SQLite struct {
 }
 
 var (
+	_ Alone     = (*SQLite)(nil)
 	_ Buffering = (*SQLite)(nil)
 	_ Awaiting  = (*SQLite)(nil)
 )
@@ -159,6 +163,8 @@ func (db *SQLite) Buffer(name string, b Buffer) Buffer {
 	db.writer.join(b)
 	return b
 }
+
+func (db *SQLite) Alone() bool { return db.o.Alone }
 
 func (db *SQLite) Update(ctx context.Context, fn func(Conn) error) error {
 	return db.UpdateAfter(ctx, nil, fn)

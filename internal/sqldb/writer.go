@@ -93,6 +93,11 @@ func (w *writer) Commit() error {
 	if err := w.conn.Exec("COMMIT"); err != nil {
 		return fmt.Errorf("sqldb: commit: %w", err)
 	}
+	for _, b := range w.buffers {
+		if c, ok := b.(Committed); ok {
+			c.Committed()
+		}
+	}
 	if w.commits++; w.commits%logEvery == 0 {
 		w.shrinkLog()
 	}

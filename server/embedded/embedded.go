@@ -125,7 +125,7 @@ func Open(ctx context.Context, dir string, o Options) (h *Home, err error) {
 	if _, err := readVersion(o.fs, dir); err != nil {
 		return h, err
 	}
-	o.db.Reserve = cmp.Or(o.db.Reserve, reserve)
+	o.db.Reserve, o.db.Alone = cmp.Or(o.db.Reserve, reserve), true
 	if h.db, err = sqldb.OpenSQLite(filepath.Join(dir, "mail.db"), o.db); err != nil {
 		return h, fmt.Errorf("embedded: %w", err)
 	}

@@ -32,9 +32,13 @@ type held struct {
 	mark rows // how long its slices were
 
 	nextID, lastID store.MessageID
+
+	news  *news // nil if others may write, too
+	notes []newsNote
+	noted int // how many there were at the Mark
 }
 
-var _ sqldb.Buffer = (*held)(nil)
+var _ sqldb.Committed = (*held)(nil)
 
 type (
 	heldAccount struct {
@@ -93,6 +97,7 @@ func newHeld() *held {
 
 func (h *held) Mark() {
 	h.mark = h.rows
+	h.noted = len(h.notes)
 	h.undoA, h.undoB = h.undoA[:0], h.undoB[:0]
 	if len(h.accounts)+len(h.boxes) > maxCached && h.empty() {
 		h.Forget()
@@ -111,11 +116,17 @@ func (h *held) Undo() {
 		*u.at = u.was
 	}
 	h.rows = h.mark
+	clear(h.notes[h.noted:])
+	h.notes = h.notes[:h.noted]
 }
 
 func (h *held) Forget() {
 	*h = held{
 		accounts: map[store.AccountID]*heldAccount{}, boxes: map[store.MailboxID]*heldBox{}, names: map[nameKey]store.MailboxID{},
+		news: h.news,
+	}
+	if h.news != nil { // of what is committed yet, notes may be gone
+		h.news.clear()
 	}
 }
 
@@ -148,6 +159,7 @@ func (h *held) learn(row store.Mailbox) *heldBox {
 
 // lose drops a mailbox that was flushed.
 func (h *held) lose(id store.MailboxID) {
+	h.noteLost(id)
 	if b := h.boxes[id]; b != nil {
 		delete(h.names, nameKey{b.row.Account, b.row.Name})
 		delete(h.boxes, id)

@@ -198,6 +198,7 @@ func (t *tx) PutFlags(id store.MailboxID, seq store.ModSeq, runs []store.FlagRun
 	if err != nil {
 		return err
 	}
+	t.h.noteLost(id)
 	var fresh marks // none reaches over the end of a row
 	for _, r := range runs {
 		bits, words, err := packFlags(r.Flags)

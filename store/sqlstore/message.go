@@ -342,6 +342,7 @@ func (t *tx) PutMessages(ms []store.Message) error {
 			m.Thread = store.ThreadID(m.ID)
 		}
 		t.h.rows.messages = append(t.h.rows.messages, heldMessage{a.num, *m, bits, words})
+		t.h.noteRow(&t.h.rows.messages[len(t.h.rows.messages)-1])
 	}
 	return nil
 }

@@ -65,6 +65,7 @@ type Backend struct {
 var (
 	_ store.Backend  = (*Backend)(nil)
 	_ store.Awaiting = (*Backend)(nil)
+	_ store.Recent   = (*Backend)(nil)
 )
 
 // topic is what Watch listens to.
@@ -79,7 +80,11 @@ func New(ctx context.Context, db sqldb.DB) (*Backend, error) {
 	}
 	b := &Backend{db: db}
 	if one, ok := db.(sqldb.Buffering); ok {
-		b.shared = one.Buffer("store", newHeld()).(*held)
+		h := newHeld()
+		if a, ok := db.(sqldb.Alone); ok && a.Alone() {
+			h.news = &news{boxes: map[store.MailboxID][]newsItem{}}
+		}
+		b.shared = one.Buffer("store", h).(*held)
 	}
 	if _, ok := db.(sqldb.Many); ok {
 		if err := sqldb.Migrate(ctx, db, "store-many", manySchema...); err != nil {

@@ -198,6 +198,7 @@ func (t *tx) PutMailbox(mb *store.Mailbox) error {
 		b = t.h.boxes[mb.ID]
 	}
 	if b.row.Name == mb.Name && b.row.Deleted == mb.Deleted {
+		t.h.noteBox(&b.row, mb)
 		t.h.setBox(b, *mb)
 		return nil
 	}

@@ -24,7 +24,7 @@ type filled struct {
 // fill logs in where INBOX has n messages.
 func fill(t testing.TB, n int) *filled {
 	f := new(filled)
-	db, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "db"), sqldb.Options{Trace: func(q string, rows int) {
+	db, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "db"), sqldb.Options{Alone: true, Trace: func(q string, rows int) {
 		if strings.HasPrefix(q, "SELECT") {
 			f.statements.Add(1)
 			f.rows.Add(int64(rows))

@@ -1,0 +1,175 @@
+package sqlstore
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/mailkeel/mailkeel/store"
+)
+
+// What is remembered of what changed last.
+const (
+	maxNews      = 128  // changes of a mailbox
+	maxNewsRows  = 64   // messages in one of them, about
+	maxNewsBoxes = 1000 // mailboxes
+)
+
+// news is what was committed last, by mailbox, for store.Recent. Only a writer that is
+// alone can know that.
+type news struct {
+	mu    sync.Mutex
+	boxes map[store.MailboxID][]newsItem
+}
+
+// A newsItem is all that one Update changed in a mailbox: it was at prev, and is box
+// now. Items of a mailbox follow on each other.
+type newsItem struct {
+	prev store.ModSeq
+	box  store.Mailbox
+	rows []newsRow
+}
+
+type newsRow struct {
+	uid  store.UID
+	seq  store.ModSeq
+	set  flagSet
+	gone bool
+}
+
+// A newsNote is a part of an item that is not committed yet: a row, or with item the
+// end, or neither for what is not remembered.
+type newsNote struct {
+	at   store.MailboxID
+	row  newsRow
+	item *newsItem
+}
+
+func (n *newsNote) lost() bool { return n.item == nil && n.row.uid == 0 }
+
+// noteRows notes messages that are written.
+func (h *held) noteRow(m *heldMessage) {
+	if h.news == nil {
+		return
+	}
+	if len(h.notes)-h.noted > maxNewsRows {
+		h.noteLost(m.Mailbox)
+		return
+	}
+	h.notes = append(h.notes, newsNote{at: m.Mailbox, row: newsRow{m.UID, m.ModSeq, flagSet{m.bits, m.words}, m.Expunged}})
+}
+
+// noteLost notes that what changes in a mailbox is not remembered.
+func (h *held) noteLost(id store.MailboxID) {
+	if n := len(h.notes); h.news != nil && (n == h.noted || h.notes[n-1].at != id || !h.notes[n-1].lost()) {
+		h.notes = append(h.notes, newsNote{at: id})
+	}
+}
+
+// noteBox notes that a mailbox changed from what was.
+func (h *held) noteBox(was, is *store.Mailbox) {
+	if h.news != nil {
+		h.notes = append(h.notes, newsNote{at: is.ID, item: &newsItem{prev: was.ModSeq, box: *is}})
+	}
+}
+
+// Committed makes news of notes.
+func (h *held) Committed() {
+	if len(h.notes) > 0 {
+		h.news.add(h.notes)
+		clear(h.notes)
+		h.notes, h.noted = h.notes[:0], 0
+	}
+}
+
+// add takes the notes of a commit, in their order.
+func (n *news) add(notes []newsNote) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for len(notes) > 0 {
+		// What one Update wrote of a mailbox ends with the mailbox; others are between
+		// if it wrote to several.
+		id, rows, whole := notes[0].at, []newsRow(nil), true
+		var item *newsItem
+		rest := notes[:0]
+		for _, x := range notes {
+			switch {
+			case x.at != id || item != nil:
+				rest = append(rest, x)
+			case x.item != nil:
+				item = x.item
+			case x.lost():
+				whole = false
+			default:
+				rows = append(rows, x.row)
+			}
+		}
+		notes = rest
+		if item == nil || !whole || item.box.ModSeq <= item.prev || slices.ContainsFunc(rows, func(r newsRow) bool { return r.seq != item.box.ModSeq }) {
+			delete(n.boxes, id)
+			continue
+		}
+		item.rows = rows
+		items, known := n.boxes[id]
+		if k := len(items); k > 0 && items[k-1].box.ModSeq != item.prev {
+			items = nil
+		} else if k >= 2*maxNews {
+			items = append([]newsItem(nil), items[k-maxNews:]...)
+		}
+		if !known && len(n.boxes) >= maxNewsBoxes {
+			clear(n.boxes)
+		}
+		n.boxes[id] = append(items, *item)
+	}
+}
+
+func (n *news) clear() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.boxes)
+}
+
+// after returns the items after a ModSeq. They are not changed.
+func (n *news) after(id store.MailboxID, after store.ModSeq) (items []newsItem, box store.Mailbox, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	items = n.boxes[id]
+	k := len(items)
+	if k == 0 {
+		return nil, box, false
+	}
+	if box = items[k-1].box; box.ModSeq == after {
+		return nil, box, true
+	}
+	i := sort.Search(k, func(i int) bool { return items[i].prev >= after })
+	if i == k || items[i].prev != after {
+		return nil, box, false
+	}
+	return items[i:k:k], box, true
+}
+
+// Recent answers from what was committed last, if nobody else writes.
+func (b *Backend) Recent(id store.MailboxID, after store.ModSeq) (box store.Mailbox, ms []store.Message, ok bool) {
+	if b.shared == nil || b.shared.news == nil {
+		return box, nil, false
+	}
+	items, box, ok := b.shared.news.after(id, after)
+	var rows []newsRow
+	for _, x := range items {
+		rows = append(rows, x.rows...)
+	}
+	if len(items) > 1 {
+		rows = inOrder(rows, func(a, b newsRow) int { return cmp.Compare(a.uid, b.uid) })
+	} else {
+		slices.SortFunc(rows, func(a, b newsRow) int { return cmp.Compare(a.uid, b.uid) })
+	}
+	for _, r := range rows {
+		m := store.Message{Account: box.Account, Mailbox: id, UID: r.uid, ModSeq: r.seq, Expunged: r.gone}
+		if !r.gone {
+			m.Flags = unpackFlags(r.set)
+		}
+		ms = append(ms, m)
+	}
+	return box, ms, ok
+}
