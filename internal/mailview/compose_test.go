@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mailkeel/mailkeel"
@@ -386,6 +387,31 @@ func TestSendingAgainSendsOnce(t *testing.T) {
 			t.Errorf("sent %d times", len(w.out.sent))
 		}
 	})
+}
+
+func TestOneOfManySendsSends(t *testing.T) {
+	for _, saved := range []bool{true, false} {
+		w := newWorld(t)
+		ctx, ann := t.Context(), w.ann()
+		w.role(ann, "drafts")
+		d := must[mailview.Draft](t)(ann.Start(ctx, mailview.New, mailview.Ref{}))
+		d.To, d.Text = "bob@example.net", "hello"
+		if saved {
+			d = must[mailview.Draft](t)(ann.SaveDraft(ctx, d, nil, file("a", "", "x")))
+		}
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if err := ann.Send(ctx, d, nil); err != nil && !errors.Is(err, store.ErrNoMessage) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if len(w.out.sent) != 1 || len(w.list(ann, w.role(ann, "drafts").ID)) != 0 || len(w.list(ann, w.role(ann, "sent").ID)) != 1 {
+			t.Errorf("saved %v: sent %d times", saved, len(w.out.sent))
+		}
+	}
 }
 
 func TestNothingIsSentWithoutRecipients(t *testing.T) {

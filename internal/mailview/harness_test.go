@@ -23,11 +23,18 @@ import (
 // counted counts what is asked of a backend.
 type counted struct {
 	store.Backend
+	mu                             sync.Mutex
 	views, statements, rows, colds int
 }
 
+func (c *counted) count(what *int, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*what += n
+}
+
 func (c *counted) View(ctx context.Context, fn func(store.Tx) error) error {
-	c.views++
+	c.count(&c.views, 1)
 	return c.Backend.View(ctx, func(tx store.Tx) error { return fn(countedTx{tx, c}) })
 }
 
@@ -39,10 +46,10 @@ type countedTx struct {
 }
 
 func (t countedTx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message, error] {
-	t.c.statements++
+	t.c.count(&t.c.statements, 1)
 	return func(yield func(store.Message, error) bool) {
 		for m, err := range t.Tx.Messages(id, q) {
-			t.c.rows++
+			t.c.count(&t.c.rows, 1)
 			if !yield(m, err) {
 				return
 			}
@@ -51,18 +58,18 @@ func (t countedTx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.M
 }
 
 func (t countedTx) Cold(id store.AccountID, ms ...store.MessageID) iter.Seq2[store.Cold, error] {
-	t.c.statements++
-	t.c.colds += len(ms)
+	t.c.count(&t.c.statements, 1)
+	t.c.count(&t.c.colds, len(ms))
 	return t.Tx.Cold(id, ms...)
 }
 
 func (t countedTx) Mailboxes(id store.AccountID, q store.Since) iter.Seq2[store.Mailbox, error] {
-	t.c.statements++
+	t.c.count(&t.c.statements, 1)
 	return t.Tx.Mailboxes(id, q)
 }
 
 func (t countedTx) MessageByID(id store.AccountID, m store.MessageID) (store.Message, error) {
-	t.c.statements++
+	t.c.count(&t.c.statements, 1)
 	return t.Tx.MessageByID(id, m)
 }
 
