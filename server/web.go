@@ -59,6 +59,10 @@ type Web struct {
 	once sync.Once
 	http *http.Server
 	seen counts
+
+	mu       sync.Mutex
+	stopping bool
+	fresh    map[net.Conn]struct{} // no request yet
 }
 
 func (w *Web) server() *http.Server {
@@ -66,6 +70,7 @@ func (w *Web) server() *http.Server {
 		w.seen.all, w.seen.each, w.seen.exempt = cmp.Or(w.MaxConns, 10000), cmp.Or(w.MaxPerIP, 100), w.Trusted
 		w.http = &http.Server{
 			Handler:           w.Handler,
+			ConnState:         w.state,
 			ReadHeaderTimeout: cmp.Or(w.HeaderTimeout, 10*time.Second),
 			ReadTimeout:       cmp.Or(w.ReadTimeout, 5*time.Minute),
 			WriteTimeout:      cmp.Or(w.WriteTimeout, 15*time.Minute),
@@ -99,8 +104,36 @@ func (w *Web) end(err error) error {
 	return err
 }
 
-// Shutdown stops listening and lets requests come to their end.
-func (w *Web) Shutdown(ctx context.Context) error { return w.server().Shutdown(ctx) }
+// Shutdown stops listening and lets requests come to their end. Connections that have
+// asked for nothing yet, which browsers like to have in store, are closed: net/http would
+// wait 5 s for each.
+func (w *Web) Shutdown(ctx context.Context) error {
+	s := w.server()
+	w.mu.Lock()
+	w.stopping = true
+	for c := range w.fresh {
+		c.Close()
+	}
+	w.mu.Unlock()
+	return s.Shutdown(ctx)
+}
+
+// state keeps account of connections without a request.
+func (w *Web) state(c net.Conn, s http.ConnState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case s != http.StateNew:
+		delete(w.fresh, c)
+	case w.stopping:
+		c.Close()
+	default:
+		if w.fresh == nil {
+			w.fresh = map[net.Conn]struct{}{}
+		}
+		w.fresh[c] = struct{}{}
+	}
+}
 
 // Close ends everything.
 func (w *Web) Close() error { return w.server().Close() }

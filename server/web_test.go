@@ -185,6 +185,32 @@ func TestWebShutdown(t *testing.T) {
 	}
 }
 
+// TestWebInStore: connections that ask for nothing do not hold up the end for the 5 s of
+// net/http: once in three times at least, for the machine may be slow.
+func TestWebInStore(t *testing.T) {
+	for try := 0; ; try++ {
+		w := &server.Web{Handler: says}
+		at := web(t, w, false)
+		idle := dialWeb(t, at, "")
+		if _, err := askOn(t, dialWeb(t, at, "")); err != nil { // so idle was accepted
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		err := w.Shutdown(ctx)
+		cancel()
+		idle.SetDeadline(time.Now().Add(30 * time.Second))
+		if n, err := idle.Read(make([]byte, 1)); err == nil {
+			t.Errorf("%d bytes on a connection that asked nothing", n)
+		}
+		if err == nil {
+			return
+		}
+		if try == 2 {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestWebConfig: pages need somebody who makes them.
 func TestWebConfig(t *testing.T) {
 	for name, tt := range map[string]struct {

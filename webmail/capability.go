@@ -22,8 +22,11 @@ const grantFor = 12 * time.Hour
 
 // secret returns what capabilities are made with: that of all processes over the KV.
 func (h *Handler) secret(ctx context.Context) ([]byte, error) {
-	var key []byte
-	err := h.kv.Update(ctx, "web-secret", 365*24*time.Hour, func(old []byte) ([]byte, error) {
+	key, err := h.peek(ctx, "web-secret")
+	if key != nil || err != nil {
+		return key, err
+	}
+	err = h.kv.Update(ctx, "web-secret", 365*24*time.Hour, func(old []byte) ([]byte, error) {
 		if old == nil {
 			old = []byte(token())
 			key = old

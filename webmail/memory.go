@@ -26,7 +26,19 @@ type kept struct {
 	expires time.Time
 }
 
-var _ store.KV = (*memory)(nil)
+var (
+	_ store.KV       = (*memory)(nil)
+	_ store.KVReader = (*memory)(nil)
+)
+
+func (kv *memory) Get(ctx context.Context, key string) ([]byte, error) {
+	kv.mu.Lock()
+	defer kv.mu.Unlock()
+	if v := kv.m[key]; v.expires.After(kv.clock.Now()) {
+		return slices.Clone(v.data), nil
+	}
+	return nil, ctx.Err()
+}
 
 func (kv *memory) Update(ctx context.Context, key string, ttl time.Duration, fn func([]byte) ([]byte, error)) error {
 	if err := ctx.Err(); err != nil {

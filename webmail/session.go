@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/store"
 )
 
 // A session is what is kept, under the hash of its token, of who has signed in. The
@@ -114,37 +115,47 @@ func (h *Handler) session(r *http.Request) (*session, error) {
 }
 
 func (h *Handler) sessionAt(ctx context.Context, key string) (*session, error) {
-	var s *session
+	b, err := h.peek(ctx, key)
+	if b == nil || err != nil {
+		return nil, err
+	}
 	now := h.now()
-	err := h.kv.Update(ctx, key, h.idle(), func(old []byte) ([]byte, error) {
-		s = nil
-		if old == nil {
-			return nil, errUnchanged
-		}
-		var is session
-		if json.Unmarshal(old, &is) != nil || is.Account == "" || !now.Before(is.Used.Add(h.idle())) || !now.Before(is.Since.Add(h.absolute())) {
+	var s session
+	if json.Unmarshal(b, &s) != nil || s.Account == "" || !now.Before(s.Used.Add(h.idle())) || !now.Before(s.Since.Add(h.absolute())) {
+		return nil, nil
+	}
+	s.key = key
+	reign, err := h.peek(ctx, h.reignKey(s.Account))
+	if err != nil || string(reign) != s.Reign {
+		return nil, err
+	}
+	if now.Sub(s.Used) < min(time.Minute, h.idle()/10) { // not a write for each request
+		return &s, nil
+	}
+	s.Used = now
+	ended := false
+	err = h.kv.Update(ctx, key, h.idle(), func(old []byte) ([]byte, error) {
+		if ended = old == nil; ended { // meanwhile: it stays so
 			return nil, nil
 		}
-		is.key = key
-		s = &is
-		if now.Sub(is.Used) < min(time.Minute, h.idle()/10) { // not a write for each request
-			return nil, errUnchanged
-		}
-		is.Used = now
-		return json.Marshal(is)
+		return json.Marshal(s)
 	})
-	if err != nil && !errors.Is(err, errUnchanged) || s == nil {
-		return nil, notUnchanged(err)
+	if ended || err != nil {
+		return nil, err
 	}
-	same := false
-	err = h.kv.Update(ctx, h.reignKey(s.Account), 0, func(old []byte) ([]byte, error) {
-		same = string(old) == s.Reign
+	return &s, nil
+}
+
+// peek reads from the KV, without standing in line if that can be.
+func (h *Handler) peek(ctx context.Context, key string) (value []byte, err error) {
+	if r, ok := h.kv.(store.KVReader); ok {
+		return r.Get(ctx, key)
+	}
+	err = h.kv.Update(ctx, key, 0, func(old []byte) ([]byte, error) {
+		value = old
 		return nil, errUnchanged
 	})
-	if !same {
-		s = nil
-	}
-	return s, notUnchanged(err)
+	return value, notUnchanged(err)
 }
 
 func notUnchanged(err error) error {

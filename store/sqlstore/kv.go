@@ -33,7 +33,10 @@ type KV struct {
 	updates atomic.Uint64
 }
 
-var _ store.KV = (*KV)(nil)
+var (
+	_ store.KV       = (*KV)(nil)
+	_ store.KVReader = (*KV)(nil)
+)
 
 // NewKV makes the table if it is missing. The KV does not own db.
 func NewKV(ctx context.Context, db sqldb.DB) (*KV, error) {
@@ -81,4 +84,21 @@ func (kv *KV) Update(ctx context.Context, key string, ttl time.Duration, fn func
 		}
 		return sqldb.Later(c, `DELETE FROM kv WHERE key IN (SELECT key FROM kv WHERE expires <= ? ORDER BY expires LIMIT 64`+kv.skip+`)`, now.UnixNano())
 	})
+}
+
+// Get reads a snapshot.
+func (kv *KV) Get(ctx context.Context, key string) (value []byte, err error) {
+	now := mailkeel.ClockOr(kv.Clock).Now()
+	k := []byte(key)
+	if k == nil {
+		k = []byte{}
+	}
+	err = kv.db.View(ctx, func(c sqldb.Conn) error {
+		value = nil
+		return c.Query(`SELECT value FROM kv WHERE key = ? AND expires > ?`, func(r sqldb.Row) error {
+			value = r.Bytes(0)
+			return nil
+		}, k, now.UnixNano())
+	})
+	return value, err
 }
