@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 
@@ -47,8 +48,17 @@ func (c *conn) transfer(cmd *command, do func(ctx context.Context, from, to stor
 			}
 		}
 	}
-	moved, err := do(c.ctx, c.sel.id, to.ID, c.sel.snap.uids(spans)...)
-	if err != nil || len(moved) == 0 {
+	var moved []store.Moved
+	all := func() (err error) {
+		moved, err = do(c.ctx, c.sel.id, to.ID, c.sel.snap.uids(spans)...)
+		return err
+	}
+	if spanLen(spans) < manyMoved {
+		err = all()
+	} else {
+		err = c.meanwhile(cmd, all)
+	}
+	if err = cmp.Or(err, c.w.lost()); err != nil || len(moved) == 0 {
 		return "", err
 	}
 	var a, b rangeWriter

@@ -1,6 +1,10 @@
 package imap
 
-import "time"
+import (
+	"time"
+
+	"github.com/mailkeel/mailkeel"
+)
 
 // progressNews is how often the client hears that a long command goes on. Programs
 // and gateways between give up on a silent connection; and if it is the client that
@@ -43,4 +47,35 @@ func (p *progress) at(done int) error {
 	w.linef(")] Processed %d%% of the messages", 100*int64(done)/int64(max(p.goal, 1)))
 	w.Flush()
 	return w.lost()
+}
+
+// manyMoved is from how many messages on COPY and MOVE may take long.
+const manyMoved = 1000
+
+// meanwhile calls do, which writes nothing, and tells the client that the command goes
+// on for as long as it does. How far it is nobody knows: all is done in one step.
+func (c *conn) meanwhile(cmd *command, do func() error) error {
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			t := mailkeel.ClockOr(c.srv.Clock).NewTimer(progressNews)
+			select {
+			case <-over:
+				t.Stop()
+				return
+			case <-t.C():
+			}
+			c.w.raw("* OK [INPROGRESS (")
+			c.w.nstring(cmd.tag)
+			c.w.raw(" NIL NIL)] Still at it")
+			c.w.crlf()
+			c.w.Flush()
+		}
+	}()
+	defer func() { // also if do panics
+		close(over)
+		<-done
+	}()
+	return do()
 }
