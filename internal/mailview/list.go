@@ -332,6 +332,13 @@ type known struct {
 }
 
 func (k *known) parse(cold map[store.MessageID]store.Cold) {
+	if k.parseEnvelope(cold); k.err == nil {
+		k.root, k.err = message.DecodePart(k.cold.Structure)
+	}
+}
+
+// parseEnvelope is parse of the envelope alone.
+func (k *known) parseEnvelope(cold map[store.MessageID]store.Cold) {
 	c, ok := cold[k.m.ID]
 	if !ok {
 		k.err = store.ErrDamaged
@@ -341,9 +348,7 @@ func (k *known) parse(cold map[store.MessageID]store.Cold) {
 		return
 	}
 	k.cold = c
-	if k.env, k.err = message.DecodeEnvelope(c.Envelope); k.err == nil {
-		k.root, k.err = message.DecodePart(c.Structure)
-	}
+	k.env, k.err = message.DecodeEnvelope(c.Envelope)
 }
 
 func (k *known) row() Row {

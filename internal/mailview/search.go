@@ -18,7 +18,7 @@ const (
 	searchRows   = 50_000   // rows of messages
 	searchParsed = 5_000    // and what was parsed of them
 	searchOpened = 500      // messages opened
-	searchBytes  = 64 << 20 // of those
+	searchBytes  = 64 << 20 // of those, and of what was parsed
 
 	searchStep = 256 // rows at a time
 )
@@ -47,6 +47,7 @@ type seeking struct {
 	rows, parsed, opened int
 	bytes                int64
 	hits                 []store.Message
+	deep                 bool // some term asks for more than the header
 
 	// unseen is how many messages that are not seen are still to come, if only those
 	// are looked for and their number is known; else less than zero.
@@ -61,7 +62,7 @@ type seeking struct {
 
 // search returns a page of what matches terms, the newest first.
 func (b *Box) search(ctx context.Context, mb *store.Folder, f Folder, q Query, terms []term) (Page, error) {
-	s := &seeking{b: b, mb: mb, terms: terms, unseen: -1}
+	s := &seeking{b: b, mb: mb, terms: terms, unseen: -1, deep: slices.ContainsFunc(terms, func(t term) bool { return t.body || t.attached })}
 	if q.Before == 0 && q.After == 0 && slices.ContainsFunc(terms, func(t term) bool { return t.not && slices.Contains(t.flag, store.FlagSeen) }) {
 		s.unseen = f.Unseen
 	}
@@ -164,7 +165,13 @@ func (s *seeking) look(ctx context.Context, ms []store.Message, n int) (store.UI
 				}
 			}
 			k := &known{m: m}
-			k.parse(cold)
+			if s.deep {
+				k.parse(cold)
+				s.bytes += int64(len(k.cold.Structure))
+			} else {
+				k.parseEnvelope(cold)
+			}
+			s.bytes += int64(len(k.cold.Envelope))
 			s.parsed++
 			if v = fails; k.err == nil {
 				var err error
