@@ -45,6 +45,7 @@ func (rq *request) frame() error {
 		}).HTML
 		if remote {
 			rq.w.Header().Set("Content-Security-Policy", remoteFramePolicy)
+			rq.w.Header().Set("Cross-Origin-Embedder-Policy", "credentialless") // images are asked for without cookies
 		}
 		rq.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		doc := `<!doctype html><html lang="` + template.HTMLEscapeString(rq.words.lang) + `"><head><meta charset="utf-8"><meta name="referrer" content="no-referrer"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light"><title>` +
@@ -58,7 +59,7 @@ func (rq *request) frame() error {
 }
 
 // frameStyle is what HTML of mail takes for granted. Mail is written for light pages.
-const frameStyle = `html{background:#fff;color:#000}body{margin:8px;font:15px/1.5 system-ui,sans-serif;overflow-wrap:break-word}img{max-width:100%;height:auto}pre{white-space:pre-wrap}blockquote{margin:0 0 0 8px;padding-left:8px;border-left:2px solid #ccc}` +
+const frameStyle = `html{background:#fff;color:#000}body{margin:8px;font:15px/1.5 system-ui,sans-serif;overflow-wrap:break-word}img{max-width:100%;height:auto}pre{white-space:pre-wrap}blockquote{margin:0 0 0 8px;padding-left:8px;border-left:2px solid #ccc}body:has(>.m-body){margin:0}.m-body{box-sizing:border-box;min-height:100vh;padding:8px}` +
 	// What was made for wide windows is made to fit narrow ones.
 	`@media(max-width:36rem){table,tbody,tr,td,th,div,p{max-width:100%!important;min-width:0!important}table,td,th{width:auto!important}td,th{overflow-wrap:anywhere}img{max-width:calc(100vw - 16px)!important;height:auto!important}}`
 

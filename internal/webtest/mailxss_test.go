@@ -229,6 +229,11 @@ func TestPayloadsInMail(t *testing.T) {
 			taken++
 		}
 	}
+	for i, p := range fields { // folders have names, too
+		if p.opts["field"] == "subject" && !strings.ContainsAny(string(p.body), "\r\n\x00/") {
+			o.createFolder(t, ann, fmt.Sprintf("%d %s", i, p.body))
+		}
+	}
 	cookie := o.cookie(t, ann)
 	messages := o.messages(t, cookie)
 	if want := (len(bodies)+perMail-1)/perMail + taken; len(messages) != want {
@@ -241,7 +246,7 @@ func TestPayloadsInMail(t *testing.T) {
 		pages = append(append(pages, p...), f...)
 		frames += len(f)
 	}
-	pages = append(pages, o.links(t, cookie, prefix+"/settings", prefix+`/mail/\d+`)...)
+	pages = append(append(pages, o.links(t, cookie, prefix+"/settings", prefix+`/mail/\d+`)...), prefix+"/folders", prefix+"/search?q=ran")
 	if frames < html+taken {
 		t.Errorf("%d frames for %d payloads and %d messages", frames, html, taken)
 	}

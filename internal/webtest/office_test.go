@@ -88,18 +88,34 @@ func (o *office) send(t *testing.T, to string, raw []byte) {
 	}
 }
 
-// fetched is what IMAP shows of all messages of a mailbox.
-func (o *office) fetched(t *testing.T, who, box string) []*imapclient.FetchMessageBuffer {
+// login opens a session over IMAP.
+func (o *office) login(t *testing.T, who string) *imapclient.Client {
 	t.Helper()
 	conn, err := net.Dial("tcp", o.Addr(server.IMAP).String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := imapclient.New(conn, nil)
-	defer c.Close()
 	if err := c.Login(who, password).Wait(); err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+func (o *office) createFolder(t *testing.T, who, name string) {
+	t.Helper()
+	c := o.login(t, who)
+	defer c.Close()
+	if err := c.Create(name, nil).Wait(); err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+}
+
+// fetched is what IMAP shows of all messages of a mailbox.
+func (o *office) fetched(t *testing.T, who, box string) []*imapclient.FetchMessageBuffer {
+	t.Helper()
+	c := o.login(t, who)
+	defer c.Close()
 	m, err := c.Select(box, nil).Wait()
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
@@ -112,12 +113,12 @@ func TestScreens(t *testing.T) {
 			tb.press(`main button[value="signin"]`)
 		}},
 	}
-	checked, violations := 0, 0
+	checked, violations, language := 0, 0, ""
 	check := func(tb *tab, list []screen, width int64, dark bool) {
 		tb.look(width, dark)
 		for _, s := range list {
 			s.open(tb)
-			name := fmt.Sprintf("%s-%d-%s", s.name, width, map[bool]string{false: "light", true: "dark"}[dark])
+			name := fmt.Sprintf("%s-%d-%s", s.name, width, map[bool]string{false: "light", true: "dark"}[dark]) + language
 			if shots != "" {
 				tb.shoot(filepath.Join(shots, name+".png"))
 			}
@@ -134,11 +135,28 @@ func TestScreens(t *testing.T) {
 			}
 		}
 	}
+	// Who calls himself like somebody else is shown by his address.
+	tb.open(o.web.URL + o.messages(t, cookie)[0])
+	tb.wants(".sender", "x@evil.example")
+	tb.wants(".bar.warn", "may not be who it seems")
 	for _, width := range []int64{1280, 360} {
 		for _, dark := range []bool{false, true} {
 			check(guest, guests, width, dark)
 			check(tb, all, width, dark)
 		}
+	}
+	// German words are longer.
+	for _, v := range []*tab{guest, tb} {
+		v.do(chromedp.Func(func(ctx context.Context, s *chromedp.Target) error {
+			_, err := cdp.Call(ctx, s, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Accept-Language": "de"}})
+			return err
+		}))
+	}
+	language = "-de"
+	check(guest, guests, 360, false)
+	check(tb, all, 360, false)
+	if lang := eval[string](tb, `document.documentElement.lang`); lang != "de" {
+		t.Errorf("pages for Germans are in %q", lang)
 	}
 	t.Logf("axe on %d screens, widths and themes: %d violations", checked, violations)
 }

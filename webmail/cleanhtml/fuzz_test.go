@@ -51,12 +51,13 @@ var small = Options{MaxBytes: 64 << 10}
 // TestParserTests cleans the inputs of the tests of HTML parsers, alone and inside of elements that change how they are read.
 func TestParserTests(t *testing.T) {
 	around := []string{"%", "<table>%", "<p><b>%</b>x", "<svg>%", "<math><mtext>%", "<table><tr><td><a href=http://x/>%</table>", "<style>%", "<ul><li>%", "<pre>%", "<noscript>%"}
-	if testing.Short() {
-		around = around[:3]
-	}
 	n := 0
-	for _, s := range seeds(t) {
-		for _, a := range around {
+	for i, s := range seeds(t) {
+		for j, a := range around {
+			// All of them alone, and each inside of two others; of all with MAILKEEL_LONG.
+			if j > 0 && i%(len(around)-1) != j-1 && (i+4)%(len(around)-1) != j-1 && os.Getenv("MAILKEEL_LONG") == "" {
+				continue
+			}
 			holds(t, strings.Replace(a, "%", s, 1), small)
 			n++
 		}

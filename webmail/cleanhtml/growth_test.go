@@ -59,7 +59,7 @@ func TestGrowth(t *testing.T) {
 			}
 			return float64(after.TotalAlloc-before.TotalAlloc) / float64(len(in))
 		}
-		const n = 4000
+		const n = 1000
 		cost(10)
 		one, eight := cost(n), cost(8*n)
 		t.Logf("%-24s %6.0f bytes allocated per byte, %6.0f of eight times as much", name, one, eight)
