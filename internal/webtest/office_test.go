@@ -39,7 +39,7 @@ type office struct {
 	url string // of the webmail
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t *testing.T, change ...func(*webmail.Handler)) *office {
 	t.Helper()
 	users := &static.Directory{Accounts: []static.Account{
 		{Account: accounts.Account{ID: "a-ann", Address: ann}, Password: password},
@@ -64,6 +64,9 @@ func newOffice(t *testing.T) *office {
 	h := &webmail.Handler{
 		Store: s.Store, Directory: users, Auth: users, Prefix: prefix, MaxPerUser: 200, MaxRequests: 1000,
 		Submit: &submit.Transport{Next: &queue.Inline{First: &mailbox.Transport{Store: s.Store}, Queue: s.Queue}, Directory: users, Sent: s.Store},
+	}
+	for _, c := range change {
+		c(h)
 	}
 	if err := h.Check(); err != nil {
 		t.Fatal(err)
