@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,23 @@ func TestNodesStartAtOnce(t *testing.T) {
 	}
 	if ds, err := nodes[3].Accounts.Domains(ctx); err != nil || len(ds) != 1 {
 		t.Errorf("another node sees %v, %v", ds, err)
+	}
+	// They sign with the same keys, though all make some at once.
+	records := make([]string, len(nodes))
+	for i, n := range nodes {
+		wg.Go(func() {
+			n.Keys.NoRSA = true
+			keys, err := n.Keys.Keys(ctx, "example.test")
+			if err != nil || len(keys) != 1 {
+				t.Errorf("%v, %v", keys, err)
+				return
+			}
+			records[i] = keys[0].Name() + " " + keys[0].Record()
+		})
+	}
+	wg.Wait()
+	if len(slices.Compact(records)) != 1 {
+		t.Errorf("different keys: %q", records)
 	}
 	for _, n := range nodes {
 		c := server.Config{Hostname: "mail.example.test", SMTP: server.Listen{Addr: "127.0.0.1:0"}}

@@ -63,6 +63,7 @@ func openRig(fsys vfs.FS, clock *testclock.Clock, rest mailkeel.Transport, log *
 	if err != nil {
 		return r, err
 	}
+	r.home.Keys.NoRSA = true // such a key takes longer to make than all else here
 	c := server.Config{Hostname: "mx.x.test", Rest: rest, NoSTARTTLS: true, Mailboxes: []store.InitialMailbox{{Name: "Archive"}}}
 	r.home.Fill(&c)
 	c.Auth, c.InsecureAuth = r, true
