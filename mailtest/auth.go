@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -13,9 +12,8 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/emersion/go-msgauth/dkim"
-
-	"github.com/mailkeel/mailkeel"
+	"github.com/mailkeel/mailkeel/accounts"
+	"github.com/mailkeel/mailkeel/filter/dkim"
 	"github.com/mailkeel/mailkeel/internal/mailauth"
 )
 
@@ -84,52 +82,18 @@ func (m *Message) peer() (netip.Addr, string) {
 // selector is that of the keys of a World.
 const selector = "mailtest"
 
-// signedFields are those that a signature covers; the first ones are there once more,
-// so that none can be added.
-var signedFields = []string{"From", "To", "Cc", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type", "From", "Subject"}
-
-// A signer signs what leaves a domain (RFC 6376, RFC 8463).
-type signer struct {
-	next   mailkeel.Transport
-	domain string
-	key    ed25519.PrivateKey
-}
-
-func newSigner(next mailkeel.Transport, domain string) (*signer, string) {
-	pub, key, err := ed25519.GenerateKey(rand.Reader)
+// newKey makes the key with which a domain of a World signs (RFC 8463), and its record.
+func newKey(domain string) (dkim.Key, string) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		panic(err) // never
 	}
-	record := fmt.Sprintf(`%s._domainkey.%s. TXT "v=DKIM1; k=ed25519; p=%s"`, selector, domain, base64.StdEncoding.EncodeToString(pub))
-	return &signer{next, domain, key}, record
-}
-
-func (s *signer) Deliver(ctx context.Context, env *mailkeel.Envelope, c mailkeel.Content) []mailkeel.Result {
-	signed, err := s.sign(ctx, c)
-	if err != nil {
-		return mailkeel.All(len(env.Rcpts), mailkeel.Result{Err: err})
+	if d, err := accounts.CanonicalDomain(domain); err == nil {
+		domain = d
 	}
-	return mailkeel.Deliver(ctx, s.next, env, signed)
-}
-
-func (s *signer) sign(ctx context.Context, c mailkeel.Content) (mailkeel.Content, error) {
-	rc, err := c.Open(ctx)
+	key, err := dkim.NewKey(domain, selector, private)
 	if err != nil {
-		return nil, err
+		panic(err) // a World has names of domains
 	}
-	defer rc.Close()
-	var b bytes.Buffer
-	err = dkim.Sign(&b, rc, &dkim.SignOptions{
-		Domain: s.domain, Selector: selector, Signer: s.key, HeaderKeys: signedFields,
-		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
-	})
-	return memory(b.Bytes()), err
-}
-
-// memory is Content of a test.
-type memory []byte
-
-func (m memory) Size() int64 { return int64(len(m)) }
-func (m memory) Open(context.Context) (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(m)), nil
+	return key, fmt.Sprintf(`%s. TXT "%s"`, key.Name(), key.Record())
 }

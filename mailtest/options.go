@@ -30,7 +30,8 @@ type Options struct {
 	// Clock is the time of the server; nil means real time. A *Clock stands
 	// until the test moves it.
 	Clock mailkeel.Clock
-	// DKIM signs what leaves a server of a World, with a key of its own that DNS tells.
+	// DKIM signs what the domain of a server of a World writes to others, with a key of
+	// its own that DNS tells.
 	DKIM bool
 	// Faults happen from the start: see Fail.
 	Faults []Fault

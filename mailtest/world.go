@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/delivery/remote"
+	"github.com/mailkeel/mailkeel/filter/dkim"
 	"github.com/mailkeel/mailkeel/server"
 	"github.com/mailkeel/mailkeel/smtp"
 )
@@ -85,13 +85,11 @@ func (w *World) Server(domain string, options ...Options) *Server {
 	w.DNS.add(w.tb,
 		fmt.Sprintf("%s. MX 10 %s.", domain, o.Hostname), fmt.Sprintf("%s. A %s", o.Hostname, ip),
 		fmt.Sprintf("%d.100.51.198.in-addr.arpa. PTR %s.", n, o.Hostname), fmt.Sprintf(`%s. TXT "v=spf1 mx -all"`, domain))
-	var sign func(mailkeel.Transport) mailkeel.Transport
+	var keys dkim.Keys
 	if o.DKIM {
-		sign = func(next mailkeel.Transport) mailkeel.Transport {
-			s, record := newSigner(next, domain)
-			w.DNS.add(w.tb, record)
-			return s
-		}
+		key, record := newKey(domain)
+		w.DNS.add(w.tb, record)
+		keys = dkim.FixedKeys{key}
 	}
 	edit := o.Config
 	o.Config = func(c *server.Config) {
@@ -101,9 +99,7 @@ func (w *World) Server(domain string, options ...Options) *Server {
 			Hostname: o.Hostname, Resolver: w.DNS, Dial: w.dialer(ip), TLS: w.ca.clientTLS(),
 			IdleTimeout: -1, DeadFor: -1, Clock: w.Clock, Logger: c.Logger,
 		}
-		if sign != nil {
-			c.Rest = sign(c.Rest)
-		}
+		c.Keys = keys
 		if edit != nil {
 			edit(c)
 		}
