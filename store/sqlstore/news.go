@@ -9,11 +9,13 @@ import (
 	"github.com/mailkeel/mailkeel/store"
 )
 
-// What is remembered of what changed last.
 const (
-	maxNews      = 128  // changes of a mailbox
-	maxNewsRows  = 64   // messages in one of them, about
-	maxNewsBoxes = 1000 // mailboxes
+	// maxNewsRows is how many messages of one Update are remembered, about.
+	maxNewsRows = 64
+	// maxNews is how much is remembered in all before it is forgotten: rows, and
+	// newsItemSize for each item. It is about 100 bytes each.
+	maxNews      = 1 << 14
+	newsItemSize = 3
 )
 
 // news is what was committed last, by mailbox, for store.Recent. Only a writer that is
@@ -21,6 +23,18 @@ const (
 type news struct {
 	mu    sync.Mutex
 	boxes map[store.MailboxID][]newsItem
+	size  int
+	begun map[store.MailboxID]newsPart // empty but in add
+}
+
+func newNews() *news {
+	return &news{boxes: map[store.MailboxID][]newsItem{}, begun: map[store.MailboxID]newsPart{}}
+}
+
+// A newsPart is the beginning of an item.
+type newsPart struct {
+	rows []newsRow
+	lost bool
 }
 
 // A newsItem is all that one Update changed in a mailbox: it was at prev, and is box
@@ -48,7 +62,7 @@ type newsNote struct {
 
 func (n *newsNote) lost() bool { return n.item == nil && n.row.uid == 0 }
 
-// noteRows notes messages that are written.
+// noteRow notes a message that is written.
 func (h *held) noteRow(m *heldMessage) {
 	if h.news == nil {
 		return
@@ -83,51 +97,55 @@ func (h *held) Committed() {
 	}
 }
 
-// add takes the notes of a commit, in their order.
+// add takes the notes of a commit, in their order: what an Update wrote of a mailbox ends
+// with the mailbox.
 func (n *news) add(notes []newsNote) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for len(notes) > 0 {
-		// What one Update wrote of a mailbox ends with the mailbox; others are between
-		// if it wrote to several.
-		id, rows, whole := notes[0].at, []newsRow(nil), true
-		var item *newsItem
-		rest := notes[:0]
-		for _, x := range notes {
-			switch {
-			case x.at != id || item != nil:
-				rest = append(rest, x)
-			case x.item != nil:
-				item = x.item
-			case x.lost():
-				whole = false
-			default:
-				rows = append(rows, x.row)
-			}
+	for i := range notes {
+		x := &notes[i]
+		part := n.begun[x.at]
+		switch {
+		case x.item != nil:
+			delete(n.begun, x.at)
+			n.put(x.at, x.item, part)
+		case x.lost():
+			n.begun[x.at] = newsPart{lost: true}
+		case !part.lost:
+			part.rows = append(part.rows, x.row)
+			n.begun[x.at] = part
 		}
-		notes = rest
-		if item == nil || !whole || item.box.ModSeq <= item.prev || slices.ContainsFunc(rows, func(r newsRow) bool { return r.seq != item.box.ModSeq }) {
-			delete(n.boxes, id)
-			continue
-		}
-		item.rows = rows
-		items, known := n.boxes[id]
-		if k := len(items); k > 0 && items[k-1].box.ModSeq != item.prev {
-			items = nil
-		} else if k >= 2*maxNews {
-			items = append([]newsItem(nil), items[k-maxNews:]...)
-		}
-		if !known && len(n.boxes) >= maxNewsBoxes {
-			clear(n.boxes)
-		}
-		n.boxes[id] = append(items, *item)
 	}
+	for id := range n.begun {
+		delete(n.boxes, id)
+	}
+	clear(n.begun)
+}
+
+// put adds an item, if it is whole.
+func (n *news) put(id store.MailboxID, item *newsItem, part newsPart) {
+	other := func(r newsRow) bool { return r.seq != item.box.ModSeq }
+	if part.lost || item.box.ModSeq <= item.prev || slices.ContainsFunc(part.rows, other) {
+		delete(n.boxes, id)
+		return
+	}
+	if n.size += newsItemSize + len(part.rows); n.size > maxNews {
+		clear(n.boxes)
+		n.size = newsItemSize + len(part.rows)
+	}
+	item.rows = part.rows
+	items := n.boxes[id]
+	if k := len(items); k > 0 && items[k-1].box.ModSeq != item.prev {
+		items = nil
+	}
+	n.boxes[id] = append(items, *item)
 }
 
 func (n *news) clear() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.boxes)
+	n.size = 0
 }
 
 // after returns the items after a ModSeq. They are not changed.

@@ -82,7 +82,7 @@ func New(ctx context.Context, db sqldb.DB) (*Backend, error) {
 	if one, ok := db.(sqldb.Buffering); ok {
 		h := newHeld()
 		if a, ok := db.(sqldb.Alone); ok && a.Alone() {
-			h.news = &news{boxes: map[store.MailboxID][]newsItem{}}
+			h.news = newNews()
 		}
 		b.shared = one.Buffer("store", h).(*held)
 	}
