@@ -354,14 +354,9 @@ func TestBrand(t *testing.T) {
 		t.Errorf("evil.html: %d", w.Code)
 	}
 
-	for _, b := range []Brand{{Logo: "none.svg"}, {Colors: map[string]string{"accent": "#eee"}}, {Templates: template.Must(template.New("").Parse(`{{define "footer"}}{{.Nothing}}{{end}}`))}} {
+	for _, b := range []Brand{{Logo: "none.svg"}, {Icon: "none.png"}, {Colors: map[string]string{"accent": "#eee"}}, {Files: fstest.MapFS{"templates/list.html": {Data: []byte("{{nothing}}")}}}, {Files: fstest.MapFS{"text/en.txt": {Data: []byte("no key")}}}} {
 		h := plain(t)
-		h.Brand = b
-		err := h.Check()
-		if b.Templates != nil { // is only seen when it is shown
-			continue
-		}
-		if err == nil {
+		if h.Brand = b; h.Check() == nil {
 			t.Errorf("%+v is taken", b)
 		}
 	}

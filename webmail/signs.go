@@ -94,8 +94,11 @@ func checked(authentic string) string {
 // people write them. What is designed gets as much as the window has: zero. The frame
 // has no scripts that could tell, and scrolls if this is too little.
 func frameHeight(html string) int {
+	if len(html) > 20<<10 {
+		return 0
+	}
 	lower := strings.ToLower(html)
-	if len(html) > 20<<10 || strings.Contains(lower, "<table") || strings.Contains(lower, "<img") || strings.Contains(lower, "height") || strings.Contains(lower, "background") {
+	if strings.Contains(lower, "<table") || strings.Contains(lower, "<img") || strings.Contains(lower, "height") || strings.Contains(lower, "background") {
 		return 0
 	}
 	lines, text := 0, 0
