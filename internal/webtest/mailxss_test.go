@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -243,6 +244,9 @@ func TestPayloadsInMail(t *testing.T) {
 	frames := 0
 	for _, m := range messages {
 		p, f := o.views(t, cookie, m)
+		if len(f) > 1 { // its header says nothing, and who it goes to changes nothing
+			p = slices.DeleteFunc(p, func(s string) bool { return strings.HasSuffix(s, "/source") || strings.Contains(s, "replyall") })
+		}
 		pages = append(append(pages, p...), f...)
 		frames += len(f)
 	}

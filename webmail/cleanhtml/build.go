@@ -1,6 +1,7 @@
 package cleanhtml
 
 import (
+	"io"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -67,10 +68,15 @@ func (b *builder) read(text string) {
 					attrs = append(attrs, html.Attribute{Key: string(k), Val: string(v)})
 				}
 			}
-			if n > manyAttrs {
-				z = html.NewTokenizerFragment(strings.NewReader(text[at:]), name)
-			}
 			k := elements[name]
+			if n > manyAttrs {
+				tag := "<x>"
+				if k&(skip|raw) != 0 { // what follows may be no markup
+					tag = "<" + name + ">"
+				}
+				z = html.NewTokenizer(io.MultiReader(strings.NewReader(tag), strings.NewReader(text[at:])))
+				z.Next()
+			}
 			if skipping != "" {
 				switch foreign := skipping == "svg" || skipping == "math"; {
 				case name == skipping && !(foreign && tt == html.SelfClosingTagToken):

@@ -1,6 +1,7 @@
 package cleanhtml
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -49,6 +50,7 @@ func TestClean(t *testing.T) {
 		{"title and noscript", `<title>a</title><noscript><img src=x></noscript><textarea><b></textarea>b`, `b`},
 		{"control characters", "a\x00b\x01c&#13;d\x7f", "abc\nd"},
 		{"invalid UTF-8", "a\xffb", "a\uFFFDb"},
+		{"many attributes", `<p` + many(300) + ` title=x>a<script` + many(300) + `>b<i></script>c<b` + many(300) + `>d`, `<p title="x">ac<b>d</b></p>`},
 		{"old styles", `<style>[class=x],*[id="y"]{color:red}</style>`, "<style>.m-x,*#m-y{color:red}\n</style>"},
 	} {
 		r := Clean(tt.in, Options{CID: func(id string) string {
@@ -62,6 +64,15 @@ func TestClean(t *testing.T) {
 			t.Errorf("%s: %q\n got %s\nwant %s", tt.name, tt.in, r.HTML, want)
 		}
 	}
+}
+
+// many are attributes that differ.
+func many(n int) string {
+	var s strings.Builder
+	for i := range n {
+		fmt.Fprintf(&s, " a%d", i)
+	}
+	return s.String()
 }
 
 // holds checks what must be true of every result.
