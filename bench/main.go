@@ -56,6 +56,7 @@ type options struct {
 	settle        time.Duration
 	peers         bool
 	dir, profiles string
+	keep          string // where filled mailboxes stay; "" means with dir
 	log           io.Writer
 
 	corpus  *load.Corpus
@@ -89,6 +90,7 @@ func (o *options) flags(stderr io.Writer) *flag.FlagSet {
 	f.DurationVar(&o.settle, "settle", 3*time.Second, "how long to wait for a quiet machine before each run, at most")
 	f.BoolVar(&o.peers, "peers", true, "measure Postfix and Dovecot too")
 	f.StringVar(&o.dir, "dir", "", "`folder` on the file system to measure; default a temporary one")
+	f.StringVar(&o.keep, "boxes", "", "`folder` where the mailboxes of \"imap\" stay, filled, to be used by the next run; default none")
 	f.StringVar(&o.profiles, "profile", "", "`folder` for profiles of our processor time, one more run each")
 	return f
 }
@@ -164,6 +166,14 @@ func (o *options) measureAll(ctx context.Context, r *results) error {
 	}
 	if o.dir, err = filepath.Abs(dir); err != nil {
 		return err
+	}
+	if o.keep != "" {
+		if o.keep, err = filepath.Abs(o.keep); err == nil {
+			err = os.MkdirAll(o.keep, 0o755)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	o.program, o.corpus = filepath.Join(o.dir, "postoffice"), load.NewCorpus()
 	if err := build(ctx, o.program); err != nil {
