@@ -1,6 +1,10 @@
 package imap
 
-import "github.com/emersion/go-imap/v2"
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/mailkeel/mailkeel/internal/message"
+)
 
 // maxSections is how many sections one FETCH may ask for.
 const maxSections = 100
@@ -12,6 +16,7 @@ type fetchItems struct {
 	names []string // of each BodySection: "BODY", or the older "RFC822.TEXT"
 
 	filters []func([]byte) bool // of each BodySection; see filter
+	usual   []message.Usual     // likewise; see usualSet
 	header  []byte              // of the message at hand, used again
 
 	emailID, threadID bool // RFC 8474

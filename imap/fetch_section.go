@@ -119,6 +119,10 @@ func (c *conn) writeSection(e *entry, items *fetchItems, i int) error {
 		return c.writeExtent(e, x.partial(s.Partial), false)
 	}
 	keep := items.filter(i)
+	if held, ok := e.usualFields(items, i); ok {
+		c.writeHeld(held, s.Partial)
+		return nil
+	}
 	if x.n <= maxHeld {
 		return c.writeFields(e, x, s.Partial, items, keep)
 	}
@@ -143,15 +147,43 @@ func (c *conn) writeFields(e *entry, x extent, partial *imap.SectionPartial, ite
 	if int64(len(items.header)) < x.n {
 		return io.ErrUnexpectedEOF
 	}
-	held := header.AppendSelected(items.header[:0], items.header, keep)
+	c.writeHeld(header.AppendSelected(items.header[:0], items.header, keep), partial)
+	return nil
+}
+
+// writeHeld writes a section that is in memory.
+func (c *conn) writeHeld(held []byte, partial *imap.SectionPartial) {
 	p := extent{0, int64(len(held))}.partial(partial)
 	if p.n == 0 {
 		c.w.string("")
-		return nil
+		return
 	}
 	c.w.literal(p.n)
 	c.w.text(held[p.off : p.off+p.n])
-	return nil
+}
+
+// usualFields returns the fields that section i asks for without reading the message, if
+// its row has them: what is there is what selecting from the whole header would give. It
+// is in the memory of the command.
+func (e *entry) usualFields(items *fetchItems, i int) (held []byte, ok bool) {
+	s := items.BodySection[i]
+	set := items.usualSet(i)
+	if set == 0 || len(s.Part) > 0 || s.Specifier != imap.PartSpecifierHeader || e.err != nil {
+		return nil, false
+	}
+	held = items.header[:0]
+	if len(e.cold.Prefix) > 0 {
+		// A prefix that does not end between two fields changes what follows.
+		if held, ok = header.AppendFields(held, e.cold.Prefix, items.filter(i)); !ok {
+			return nil, false
+		}
+	}
+	if held, ok = message.AppendUsual(held, e.cold.Envelope, set); !ok {
+		return nil, false
+	}
+	held = append(held, '\r', '\n')
+	items.header = held
+	return held, true
 }
 
 type readCloser struct {
@@ -248,6 +280,18 @@ func (f *fetchItems) filter(i int) func([]byte) bool {
 		f.filters = append(f.filters, fieldFilter(f.BodySection[len(f.filters)]))
 	}
 	return f.filters[i]
+}
+
+// usualSet is the set of fields that a section asks for, if all are usual, or zero.
+func (f *fetchItems) usualSet(i int) message.Usual {
+	for len(f.usual) <= i {
+		var set message.Usual
+		if names := f.BodySection[len(f.usual)].HeaderFields; len(names) > 0 {
+			set, _ = message.UsualFields(names)
+		}
+		f.usual = append(f.usual, set)
+	}
+	return f.usual[i]
 }
 
 // sectionName writes the name of a section as the client did.

@@ -29,7 +29,7 @@ func (s *Store) ParseFrom(ctx context.Context, open func(context.Context) (io.Re
 		return Cold{}, err
 	}
 	return Cold{
-		Envelope:  message.EncodeEnvelope(&m.Envelope),
+		Envelope:  message.EncodeEnvelope(&m.Envelope, m.Usual),
 		Structure: message.EncodePart(&m.Root),
 		Preview:   m.Preview,
 	}, nil

@@ -17,18 +17,28 @@ func Select(r io.Reader, keep func(name []byte) bool) io.Reader {
 // AppendSelected appends what Select reads from a header that is in memory. to may be
 // the beginning of h itself, which is then lost.
 func AppendSelected(to, h []byte, keep func(name []byte) bool) []byte {
+	to, _ = AppendFields(to, h, keep)
+	return append(to, '\r', '\n')
+}
+
+// AppendFields is AppendSelected without the blank line. It reports whether h is nothing
+// but whole fields, so that the first field of a header that follows it is one, too.
+func AppendFields(to, h []byte, keep func(name []byte) bool) (_ []byte, whole bool) {
 	field, kept, lf := false, false, false
+	whole = len(h) == 0 || h[len(h)-1] == '\n'
 	for first := true; len(h) > 0; first = false {
 		line := h
 		if i := bytes.IndexByte(h, '\n'); i >= 0 {
 			line = h[:i+1]
 		}
 		if Blank(line) {
+			whole = false
 			break
 		}
 		if !field || !Folded(line) {
 			i := Colon(line)
 			if i < 0 && !(first && Mbox(line)) {
+				whole = false
 				break
 			}
 			kept = false
@@ -45,7 +55,7 @@ func AppendSelected(to, h []byte, keep func(name []byte) bool) []byte {
 	if kept && !lf {
 		to = append(to, '\r', '\n')
 	}
-	return append(to, '\r', '\n')
+	return to, whole
 }
 
 type selector struct {

@@ -37,7 +37,7 @@ func BenchmarkParse(b *testing.B) {
 
 func BenchmarkDecode(b *testing.B) {
 	m := parse(b, letter(1<<10))
-	env, part := EncodeEnvelope(&m.Envelope), EncodePart(&m.Root)
+	env, part := EncodeEnvelope(&m.Envelope, m.Usual), EncodePart(&m.Root)
 	b.ReportAllocs()
 	b.ReportMetric(float64(len(env)+len(part)), "row-bytes")
 	for b.Loop() {

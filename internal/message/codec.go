@@ -9,11 +9,15 @@ import (
 var ErrCorrupt = errors.New("message: corrupt encoding")
 
 // The form of what is kept in a row: a version, then numbers as varints and strings
-// with their length before them. Offsets are differences from the one before.
-const codecVersion = 2
+// with their length before them. Offsets are differences from the one before. An
+// envelope has the usual fields before it.
+const (
+	codecVersion = 3
+	partVersion  = 2
+)
 
-// Outdated reports whether b is not what EncodeEnvelope or EncodePart writes now:
-// empty, or of an older version. The message is then parsed again.
+// Outdated reports whether b is not what EncodeEnvelope writes now: empty, or of an older
+// version. The message is then parsed again.
 func Outdated(b []byte) bool { return len(b) == 0 || b[0] < codecVersion }
 
 type encoder struct {
@@ -87,16 +91,26 @@ func (e *encoder) part(p *Part) {
 	e.last = p.End
 }
 
-// EncodeEnvelope returns v in the form that DecodeEnvelope reads.
-func EncodeEnvelope(v *Envelope) []byte {
-	e := encoder{b: []byte{codecVersion}}
+// EncodeEnvelope returns v in the form that DecodeEnvelope reads, with the usual fields
+// of the same header that AppendUsual reads; nil if there are none.
+func EncodeEnvelope(v *Envelope, usual []byte) []byte {
+	e := encoder{b: make([]byte, 0, len(usual)+usualEnvelope)}
+	e.b = append(e.b, codecVersion)
+	e.num(len(usual))
+	e.b = append(e.b, usual...)
 	e.envelope(v)
 	return e.b
 }
 
+// What is allocated at first for an envelope, and for the parts.
+const (
+	usualEnvelope = 320
+	usualPart     = 96
+)
+
 // EncodePart returns p and all below it in the form that DecodePart reads.
 func EncodePart(p *Part) []byte {
-	e := encoder{b: []byte{codecVersion}}
+	e := encoder{b: append(make([]byte, 0, usualPart), partVersion)}
 	e.part(p)
 	return e.b
 }
@@ -109,12 +123,7 @@ type reader struct {
 	bad   bool
 }
 
-func newReader(b []byte) *reader {
-	if len(b) == 0 || b[0] != codecVersion {
-		return &reader{bad: true}
-	}
-	return &reader{s: string(b[1:])}
-}
+func newReader(b []byte) *reader { return &reader{s: string(b)} }
 
 func (r *reader) fail() { r.s, r.bad = "", true }
 
@@ -223,6 +232,13 @@ func (r *reader) part(p *Part, depth int) {
 
 // DecodeEnvelope reads what EncodeEnvelope wrote, or returns ErrCorrupt.
 func DecodeEnvelope(b []byte) (Envelope, error) {
+	if len(b) == 0 || b[0] != codecVersion {
+		return Envelope{}, ErrCorrupt
+	}
+	_, b, ok := cutUsual(b[1:])
+	if !ok {
+		return Envelope{}, ErrCorrupt
+	}
 	r := newReader(b)
 	v := r.envelope()
 	if r.bad || r.s != "" {
@@ -234,7 +250,7 @@ func DecodeEnvelope(b []byte) (Envelope, error) {
 // RootOffsets reads of what EncodePart wrote where the outermost header and body begin
 // and where the message ends, and makes nothing.
 func RootOffsets(b []byte) (header, body, end int64, err error) {
-	if len(b) == 0 || b[0] != codecVersion {
+	if len(b) == 0 || b[0] != partVersion {
 		return 0, 0, 0, ErrCorrupt
 	}
 	b = b[1:]
@@ -282,7 +298,10 @@ func RootOffsets(b []byte) (header, body, end int64, err error) {
 // DecodePart reads what EncodePart wrote, or returns ErrCorrupt. Offsets are in
 // order within each part; it does not check that parts lie within each other.
 func DecodePart(b []byte) (Part, error) {
-	r := newReader(b)
+	if len(b) == 0 || b[0] != partVersion {
+		return Part{}, ErrCorrupt
+	}
+	r := newReader(b[1:])
 	var p Part
 	r.part(&p, 0)
 	if r.bad || r.s != "" {

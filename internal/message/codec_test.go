@@ -8,7 +8,7 @@ import (
 
 func TestCorruptRowsAreErrors(t *testing.T) {
 	m := parse(t, "From: A <a@b>\nReferences: <a> <b>\n"+mixed+"--A\n"+rfc+"Subject: in\n\none\n--A\n\ntwo\n--A--\n")
-	part, env := EncodePart(&m.Root), EncodeEnvelope(&m.Envelope)
+	part, env := EncodePart(&m.Root), EncodeEnvelope(&m.Envelope, m.Usual)
 	for i := range part {
 		if _, err := DecodePart(part[:i]); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%d of %d bytes of a part: %v", i, len(part), err)
@@ -30,7 +30,7 @@ func TestCorruptRowsAreErrors(t *testing.T) {
 }
 
 func TestTheEnvelopeOfAnEmptyHeaderIsSmall(t *testing.T) {
-	if n := len(EncodeEnvelope(&Envelope{})); n > 16 {
+	if n := len(EncodeEnvelope(&Envelope{}, nil)); n > 16 {
 		t.Errorf("%d bytes", n)
 	}
 }
@@ -56,13 +56,13 @@ func FuzzDecodePart(f *testing.F) {
 }
 
 func FuzzDecodeEnvelope(f *testing.F) {
-	f.Add(EncodeEnvelope(&Envelope{Subject: "x", From: []Address{{"a", "b", "c"}}, References: []string{"r"}}))
+	f.Add(EncodeEnvelope(&Envelope{Subject: "x", From: []Address{{"a", "b", "c"}}, References: []string{"r"}}, nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v, err := DecodeEnvelope(b)
 		if err != nil {
 			return
 		}
-		if again, err := DecodeEnvelope(EncodeEnvelope(&v)); err != nil || !bytes.Equal(EncodeEnvelope(&again), EncodeEnvelope(&v)) {
+		if again, err := DecodeEnvelope(EncodeEnvelope(&v, nil)); err != nil || !bytes.Equal(EncodeEnvelope(&again, nil), EncodeEnvelope(&v, nil)) {
 			t.Errorf("%+v is not what comes back: %v", v, err)
 		}
 	})

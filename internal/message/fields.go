@@ -34,18 +34,18 @@ const (
 	nFields
 )
 
-func fieldOf(name []byte) field {
-	var low [len("content-transfer-encoding")]byte
-	if len(name) > len(low) {
-		return none
+// fieldOf returns which field has this name, and its bit among the usual ones.
+func fieldOf(name []byte) (id field, usual uint8) {
+	var room [longestUsual]byte
+	low, ok := lower(name, &room)
+	if !ok {
+		return none, 0
 	}
-	for i, c := range name {
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		low[i] = c
-	}
-	switch string(low[:len(name)]) {
+	return keptField(low), usualOf(string(low))
+}
+
+func keptField(low []byte) field {
+	switch string(low) {
 	case "content-type":
 		return contentType
 	case "content-id":
@@ -105,9 +105,8 @@ func (f *fields) reset() {
 	}
 }
 
-// begin returns the field with this name if its value is wanted.
-func (f *fields) begin(name []byte, message bool) field {
-	id := fieldOf(bytes.TrimRight(name, " \t"))
+// begin returns the field whose value is wanted, id or one of those that it has again.
+func (f *fields) begin(id field, message bool) field {
 	if f.all && f.seen[id] && (id == contentType || id == contentDisposition) {
 		id = map[field]field{contentType: typeAgain, contentDisposition: dispositionAgain}[id]
 		f.value[id] = append(f.value[id], '\n')

@@ -17,7 +17,10 @@ const (
 // A Message is what one pass finds.
 type Message struct {
 	Envelope Envelope
-	Root     Part
+	// Usual are the usual fields of the header in the form that EncodeEnvelope takes;
+	// nil if there are none, or more than are kept. See AppendUsual.
+	Usual []byte
+	Root  Part
 	// Preview is the beginning of the text as UTF-8, on one line, at most 256
 	// characters (RFC 8970).
 	Preview string

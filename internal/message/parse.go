@@ -41,6 +41,7 @@ func (p *parser) run() (*Message, error) {
 	if p.html.raw != nil {
 		p.htmlRoom = p.html.raw
 	}
+	p.usual.reset()
 	rooms.Put(p.room)
 	return m, p.err
 }
@@ -49,6 +50,7 @@ func (p *parser) run() (*Message, error) {
 type room struct {
 	r                   *bufio.Reader
 	plainRoom, htmlRoom []byte // of samples
+	usual               usual
 	chunk               [1 << 10]byte
 }
 
@@ -100,6 +102,9 @@ func (p *parser) parse() *Message {
 	p.next()
 	if env := p.part(&m.Root, 0, true, "text", "plain"); env != nil {
 		m.Envelope = *env
+	}
+	if u := &p.usual; !u.none && len(u.b) > 0 {
+		m.Usual = bytes.Clone(u.b)
 	}
 	m.Preview = p.preview()
 	return m
@@ -298,32 +303,45 @@ func (p *parser) remainder(part *Part) {
 func (p *parser) readHeader(message bool) {
 	p.fields.reset()
 	begin := p.start
+	outermost := p.parts == 1
+	if outermost {
+		defer p.usual.end()
+	}
 	field := none // the one at hand, if it is wanted
 	folded := false
 	for ; p.level == 0 && !p.done(); p.next() {
 		switch {
 		case p.cont:
 			p.fields.add(field, p.line)
+			p.usual.add(p.line)
 		case header.Blank(p.line):
 			p.next()
 			return
 		case folded && header.Folded(p.line):
 			p.fields.add(field, p.line)
+			p.usual.add(p.line)
 		default:
 			colon := header.Colon(p.line)
 			if colon < 0 {
 				if p.start == begin && header.Mbox(p.line) {
+					// Behind a prefix it ends the header, for who selects fields.
+					p.usual.none = p.usual.none || outermost
 					continue
 				}
 				return // the blank line is missing
 			}
 			folded = true
+			known, usual := fieldOf(bytes.TrimRight(p.line[:colon], " \t"))
 			if field = none; p.start-begin < maxHeader {
-				field = p.fields.begin(p.line[:colon], message)
+				field = p.fields.begin(known, message)
 			} else {
 				p.beyond = true
 			}
 			p.fields.add(field, p.line[colon+1:])
+			if outermost {
+				p.usual.begin(usual)
+				p.usual.add(p.line)
+			}
 		}
 	}
 }

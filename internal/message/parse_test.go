@@ -57,7 +57,7 @@ func TestFieldsThatAreThereTwiceOrEmpty(t *testing.T) {
 	if m.Envelope.Empty != SubjectText|MessageIDText {
 		t.Errorf("empty: %b", m.Envelope.Empty)
 	}
-	if e, err := DecodeEnvelope(EncodeEnvelope(&m.Envelope)); err != nil || !reflect.DeepEqual(e, m.Envelope) {
+	if e, err := DecodeEnvelope(EncodeEnvelope(&m.Envelope, m.Usual)); err != nil || !reflect.DeepEqual(e, m.Envelope) {
 		t.Errorf("%+v, %v", e, err)
 	}
 	m = parse(t, strings.Repeat("Cc: "+strings.Repeat("a@b,", 3000)+"\r\n", 20))

@@ -62,7 +62,7 @@ func wellFormed(t testing.TB, m *Message, size int64) {
 	if err != nil || !reflect.DeepEqual(p, m.Root) {
 		t.Errorf("part does not survive encoding: %v\n%.500s\n%.500s", err, fmt.Sprintf("%+v", p), fmt.Sprintf("%+v", m.Root))
 	}
-	e, err := DecodeEnvelope(EncodeEnvelope(&m.Envelope))
+	e, err := DecodeEnvelope(EncodeEnvelope(&m.Envelope, m.Usual))
 	if err != nil || !reflect.DeepEqual(e, m.Envelope) {
 		t.Errorf("envelope does not survive encoding: %v\n%.500s\n%.500s", err, fmt.Sprintf("%+v", e), fmt.Sprintf("%+v", m.Envelope))
 	}
