@@ -63,13 +63,14 @@ type SQLite struct {
 	path    string
 	com     committer.Committer
 	writer  *writer
-	readers chan *conn // holds nil for one that is not open yet
+	places  chan struct{} // one is taken by each View
 	hub     Hub
 	reserve reserve
 	lost    *Lost // of the log, at the start
 
 	mu      sync.Mutex
 	closed  bool
+	idle    []*conn // readers that are open; the last was used last, and remembers most
 	views   sync.WaitGroup
 	buffers map[string]Buffer
 }
@@ -105,7 +106,7 @@ func OpenSQLite(path string, o Options) (*SQLite, error) {
 	if o.MaxLog <= 0 {
 		o.MaxLog = 256 << 20
 	}
-	db := &SQLite{o: o, path: path, readers: make(chan *conn, o.Readers), reserve: reserve{fs: o.FS, path: path + "-reserve", size: o.Reserve}}
+	db := &SQLite{o: o, path: path, places: make(chan struct{}, o.Readers), reserve: reserve{fs: o.FS, path: path + "-reserve", size: o.Reserve}}
 	// SQLite meets the same errors if they matter.
 	db.lost, _ = readLog(o.FS, path+"-wal")
 	c, err := openWriter(path, &o)
@@ -118,9 +119,6 @@ func OpenSQLite(path string, o Options) (*SQLite, error) {
 	db.reserve.fill()
 	db.writer = &writer{db: db, conn: c, maxLog: o.MaxLog, patience: time.Second}
 	db.com.Target, db.com.MaxBatch = db.writer, o.MaxBatch
-	for range o.Readers {
-		db.readers <- nil
-	}
 	return db, nil
 }
 
@@ -244,22 +242,18 @@ func (db *SQLite) View(ctx context.Context, fn func(Conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var c *conn
 	select {
-	case c = <-db.readers:
+	case db.places <- struct{}{}:
+		defer func() { <-db.places }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if c == nil {
-		var err error
-		if c, err = openConn(db.path, &db.o, "query_only=1"); err != nil {
-			db.readers <- nil
-			return err
-		}
+	c, err := db.reader()
+	if err != nil {
+		return err
 	}
 	if err := c.Exec("BEGIN"); err != nil {
 		c.Close()
-		db.readers <- nil
 		return err
 	}
 	c.ctx = ctx
@@ -269,11 +263,26 @@ func (db *SQLite) View(ctx context.Context, fn func(Conn) error) error {
 		c.ctx = nil
 		if c.Exec("ROLLBACK") != nil {
 			c.Close()
-			c = nil
+			return
 		}
-		db.readers <- c
+		db.mu.Lock()
+		db.idle = append(db.idle, c)
+		db.mu.Unlock()
 	}()
 	return fn(viewConn{c})
+}
+
+// reader returns the connection that read last, of those that nobody uses.
+func (db *SQLite) reader() (*conn, error) {
+	db.mu.Lock()
+	if n := len(db.idle); n > 0 {
+		c := db.idle[n-1]
+		db.idle = db.idle[:n-1]
+		db.mu.Unlock()
+		return c, nil
+	}
+	db.mu.Unlock()
+	return openConn(db.path, &db.o, "query_only=1")
 }
 
 // A viewConn has nobody to notify.
@@ -323,10 +332,8 @@ func (db *SQLite) Close() error {
 	db.com.Close()
 	db.views.Wait()
 	var err error
-	for range db.o.Readers {
-		if c := <-db.readers; c != nil {
-			err = errors.Join(err, c.Close())
-		}
+	for _, c := range db.idle { // no View is left that takes or returns one
+		err = errors.Join(err, c.Close())
 	}
 	// Last, because it moves the log into the database when nobody reads.
 	return errors.Join(err, db.writer.conn.Close())

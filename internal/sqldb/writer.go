@@ -119,25 +119,23 @@ func (w *writer) shrinkLog() {
 	}
 	// If it cannot be now, then when there is half as much again.
 	w.maxLog = fi.Size() + w.db.o.MaxLog/2
-	// With all readers in our hands nobody reads.
-	var readers []*conn
+	// With all their places in our hands nobody reads.
+	taken := 0
 	defer func() {
-		for _, c := range readers {
-			w.db.readers <- c
+		for range taken {
+			<-w.db.places
 		}
 	}()
 	t := time.NewTimer(w.patience)
 	defer t.Stop()
-	for len(readers) < w.db.o.Readers {
+	for ; taken < w.db.o.Readers; taken++ {
 		select {
-		case c := <-w.db.readers:
-			readers = append(readers, c)
+		case w.db.places <- struct{}{}:
 			continue
 		default:
 		}
 		select {
-		case c := <-w.db.readers:
-			readers = append(readers, c)
+		case w.db.places <- struct{}{}:
 		case <-t.C:
 			return // a View takes long
 		}

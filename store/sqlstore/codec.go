@@ -182,7 +182,10 @@ func readAccount(r sqldb.Row, id store.AccountID) *heldAccount {
 	}}
 }
 
-const boxColumns = `b.id, a.id, b.name, b.role, b.uidvalidity, b.uidnext, b.created, b.modseq, b.subscribed, b.deleted, b.messages, b.unseen, b.marked, b.bytes`
+const boxColumns = `b.id, a.id, b.name, b.role, b.uidvalidity, b.uidnext, b.created, b.modseq, b.subscribed, b.deleted, b.messages, b.unseen, b.marked, b.bytes, a.num`
+
+// boxAccount is the column of the number of a mailbox's account.
+const boxAccount = 14
 
 func readBox(r sqldb.Row) store.Mailbox {
 	return store.Mailbox{

@@ -28,6 +28,9 @@ func (t *tx) owner(id store.MailboxID) (account store.AccountID, num int64, err 
 			}
 		}
 	}
+	if id == t.last.box && id != 0 {
+		return t.last.account, t.last.num, nil
+	}
 	err = t.c.Query(`SELECT a.id, a.num FROM mailbox b JOIN account a ON a.num = b.acct WHERE b.id = ?`, func(r sqldb.Row) error {
 		account, num = store.AccountID(r.Text(0)), r.Int(1)
 		return nil
@@ -347,24 +350,36 @@ func (t *tx) PutMessages(ms []store.Message) error {
 	return nil
 }
 
+// accountNum returns the number of an account; zero if it has none.
+func (t *tx) accountNum(id store.AccountID) (int64, error) {
+	if t.last.num != 0 && id == t.last.account {
+		return t.last.num, nil
+	}
+	a, err := t.account(id)
+	if err != nil || a == nil {
+		return 0, err
+	}
+	return a.num, nil
+}
+
 func (t *tx) Cold(id store.AccountID, ms ...store.MessageID) iter.Seq2[store.Cold, error] {
 	return func(yield func(store.Cold, error) bool) {
-		a, err := t.account(id)
+		num, err := t.accountNum(id)
 		if err != nil {
 			yield(store.Cold{}, err)
 			return
 		}
-		if a == nil {
+		if num == 0 {
 			return
 		}
 		for len(ms) > 0 {
 			n := dense(ms)
 			if n >= minRange {
-				err = t.coldBetween(id, a.num, ms[:n], yield)
+				err = t.coldBetween(id, num, ms[:n], yield)
 			} else {
 				n = min(len(ms), minRange)
 				err = sqldb.In(ms[:n], func(m store.MessageID) any { return int64(m) }, func(places string, args []any) error {
-					return t.coldOf(id, places, append(args, a.num), yield)
+					return t.coldOf(id, places, append(args, num), yield)
 				})
 			}
 			if err != nil {

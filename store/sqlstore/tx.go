@@ -14,6 +14,12 @@ type tx struct {
 	c    sqldb.Conn
 	h    *held // nil in a View
 	many *many // nil if there is one writer
+	// last is of the mailbox that was read last: whose it is never changes.
+	last struct {
+		box     store.MailboxID
+		account store.AccountID
+		num     int64
+	}
 }
 
 var _ store.Tx = (*tx)(nil)
@@ -113,6 +119,7 @@ func (t *tx) box(where string, args ...any) (mb store.Mailbox, err error) {
 	found := false
 	err = t.c.Query(`SELECT `+boxColumns+` FROM mailbox b JOIN account a ON a.num = b.acct WHERE `+where, func(r sqldb.Row) error {
 		mb, found = readBox(r), true
+		t.last.box, t.last.account, t.last.num = mb.ID, mb.Account, r.Int(boxAccount)
 		return nil
 	}, args...)
 	if err == nil && !found {
