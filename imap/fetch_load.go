@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"context"
 	"iter"
 
 	"github.com/mailkeel/mailkeel/internal/message"
@@ -57,42 +58,145 @@ func (e *entry) structure() (*message.Part, error) {
 }
 
 // load reads messages and calls fn with some of them at a time, in order, until it
-// returns an error. The entries are used again after fn returned.
+// returns an error. The entries are used again after fn returned. While fn deals with
+// some the next are read, if the server has a helper to spare.
 func (c *conn) load(spans []span, level rowLevel, fn func([]*entry) error) error {
-	size, room := hotBatch, 0
+	l := &loading{c: c, size: hotBatch, read: c.access.Read}
 	if level >= coldRows {
-		size, room = coldBatch, coldRoom
+		l.size, l.room = coldBatch, coldRoom
 	}
-	size = min(size, spanLen(spans))
-	entries := make([]entry, size)
-	es := make([]*entry, 0, size)
-	uids := make([]store.UID, 0, size)
-	rows := make([]store.Parsed, 0, size)
-	for part := range batches(spans, size, maxGap) {
-		es, uids = es[:0], uids[:0]
-		for seq, r := range c.sel.snap.all(part) {
-			e := &entries[len(es)]
-			*e = entry{seq: seq, row: r}
-			es, uids = append(es, e), append(uids, r.uid)
+	total := spanLen(spans)
+	if l.size = min(l.size, total); total > worthKeeping {
+		l.read = c.access.ReadOnce
+	}
+	next, stop := iter.Pull(batches(spans, l.size, maxGap))
+	defer stop()
+	l.next = next
+	now, ahead := new(portion), new(portion)
+	defer func() {
+		now.wait()
+		ahead.wait()
+	}()
+	if !l.begin(now) {
+		return nil
+	}
+	l.fill(now)
+	for more := true; more; now, ahead = ahead, now {
+		if err := c.ctx.Err(); err != nil {
+			return err
 		}
-		for from := 0; from < len(es); {
-			if err := c.ctx.Err(); err != nil {
-				return err
-			}
-			var done int
-			var err error
-			if rows, done, err = c.access.Read(c.ctx, c.sel.id, uids[from:], room, rows); err != nil {
-				return err
-			}
-			some := es[from : from+done]
-			from += done
-			meet(some, rows)
-			if err := fn(some); err != nil {
-				return err
-			}
+		if now.wait(); now.err != nil {
+			return now.err
+		}
+		l.at += now.done
+		if more = l.begin(ahead); more {
+			l.start(ahead)
+		}
+		some := now.es[:now.done]
+		meet(some, now.rows)
+		if err := fn(some); err != nil {
+			return err
+		}
+		if more && !ahead.helped {
+			l.fill(ahead)
 		}
 	}
 	return nil
+}
+
+// worthKeeping is how many messages are read at most by who may read them again soon.
+const worthKeeping = 30_000
+
+// A loading is the reading of messages.
+type loading struct {
+	c          *conn
+	size, room int
+	read       func(context.Context, store.MailboxID, []store.UID, int, []store.Parsed) ([]store.Parsed, int, error)
+	next       func() ([]span, bool)
+	batch      []head // of messages that lie together
+	at         int    // how many of them were read
+}
+
+type head struct {
+	seq uint32
+	row row
+}
+
+// A portion is what is read at once.
+type portion struct {
+	entries []entry
+	es      []*entry
+	uids    []store.UID
+	rows    []store.Parsed
+	done    int // of es
+	err     error
+
+	helped   bool          // by a helper
+	read     chan struct{} // who closes it when it has read; nil if it was waited for
+	panicked any           // what the helper did
+}
+
+// begin lets p be what comes next, and reports whether there is something.
+func (l *loading) begin(p *portion) bool {
+	if l.at == len(l.batch) {
+		part, ok := l.next()
+		if !ok {
+			return false
+		}
+		l.batch, l.at = l.batch[:0], 0
+		for seq, r := range l.c.sel.snap.all(part) {
+			l.batch = append(l.batch, head{seq, r})
+		}
+	}
+	if p.entries == nil {
+		p.entries = make([]entry, l.size)
+		p.rows = make([]store.Parsed, 0, l.size)
+	}
+	p.es, p.uids, p.helped = p.es[:0], p.uids[:0], false
+	for _, h := range l.batch[l.at:] {
+		e := &p.entries[len(p.es)]
+		*e = entry{seq: h.seq, row: h.row}
+		p.es, p.uids = append(p.es, e), append(p.uids, h.row.uid)
+	}
+	return true
+}
+
+// fill reads p.
+func (l *loading) fill(p *portion) {
+	p.rows, p.done, p.err = l.read(l.c.ctx, l.c.sel.id, p.uids, l.room, p.rows)
+}
+
+// start lets a helper read p, if there is one. It does nothing else.
+func (l *loading) start(p *portion) {
+	helpers := l.c.srv.searchHelpers()
+	select {
+	case helpers <- struct{}{}:
+	default:
+		return
+	}
+	p.helped, p.read = true, make(chan struct{})
+	ctx, id, room, read := l.c.ctx, l.c.sel.id, l.room, l.read
+	go func() {
+		defer close(p.read)
+		defer func() {
+			p.panicked = recover() // it is the session's
+			<-helpers
+		}()
+		p.rows, p.done, p.err = read(ctx, id, p.uids, room, p.rows)
+	}()
+}
+
+// wait returns when nobody reads p any more.
+func (p *portion) wait() {
+	if p.read == nil {
+		return
+	}
+	<-p.read
+	p.read = nil
+	if v := p.panicked; v != nil {
+		p.panicked = nil
+		panic(v)
+	}
 }
 
 // meet gives entries their rows, both in order of UID. Those without have gone.

@@ -71,8 +71,8 @@ type Server struct {
 	// is read, so results are the same.
 	Search search.Finder
 	// SearchHelpers is how many goroutines, over all sessions, help those that search
-	// through many messages; zero means one for each processor but one, and less
-	// than zero none.
+	// through or list many messages; zero means one for each processor but one, and
+	// less than zero none.
 	SearchHelpers int
 
 	// MaxAppend is the size in bytes of the largest message that APPEND takes

@@ -141,7 +141,7 @@ func (t *coldTx) Cold(id store.AccountID, ms ...store.MessageID) iter.Seq2[store
 func TestSortKeysAreKept(t *testing.T) {
 	s := &Server{InsecureAuth: true, Store: newStore()}
 	b := &coldCounter{Backend: s.Store.Backend}
-	s.Store.Backend = b
+	s.Store.Backend, s.Store.ColdCache = b, -1
 	addr := start(t, s)
 	for i := range 50 {
 		put(t, s.Store, "a1", inbox, fmt.Sprintf("Subject: %d\n\nx\n", 100-i))

@@ -26,8 +26,17 @@ const coldChunk = 32
 // in the memory of out; the right r. uids are in order, too. With room for cold rows
 // these are read as well, as by Cold, until they have about that many bytes: done says
 // how many of uids were dealt with, and the others are for the next call. It is meant
-// for those who read many messages, some at a time.
-func (a *Access) Read(ctx context.Context, id MailboxID, uids []UID, room int, out []Parsed) (_ []Parsed, done int, err error) {
+// for those who read many messages, some at a time. Cold rows are remembered for a while.
+func (a *Access) Read(ctx context.Context, id MailboxID, uids []UID, room int, out []Parsed) ([]Parsed, int, error) {
+	return a.read(ctx, id, uids, room, out, true)
+}
+
+// ReadOnce is Read for those who read so much that it is not worth to be remembered.
+func (a *Access) ReadOnce(ctx context.Context, id MailboxID, uids []UID, room int, out []Parsed) ([]Parsed, int, error) {
+	return a.read(ctx, id, uids, room, out, false)
+}
+
+func (a *Access) read(ctx context.Context, id MailboxID, uids []UID, room int, out []Parsed, remember bool) (_ []Parsed, done int, err error) {
 	err = a.store.Backend.View(ctx, func(tx Tx) error {
 		done = len(uids)
 		mb, _, err := a.rights(tx, id, "r")
@@ -49,7 +58,7 @@ func (a *Access) Read(ctx context.Context, id MailboxID, uids []UID, room int, o
 		if room <= 0 {
 			return nil
 		}
-		n, err := readCold(tx, mb.Account, out, room)
+		n, err := a.store.readCold(tx, mb.Account, out, room, remember)
 		if err == nil && n < len(out) {
 			out = out[:n]
 			done, _ = slices.BinarySearch(uids, out[n-1].UID)
@@ -92,38 +101,63 @@ func readHot(tx Tx, id MailboxID, uids []UID, out []Parsed) ([]Parsed, error) {
 
 // readCold reads the cold rows of messages until they fill room, and says of how many
 // it has; of one at least.
-func readCold(tx Tx, id AccountID, ms []Parsed, room int) (done int, err error) {
+func (s *Store) readCold(tx Tx, id AccountID, ms []Parsed, room int, remember bool) (done int, err error) {
 	ids := make([]MessageID, 0, min(len(ms), 4*coldChunk))
+	var recalled []byte
 	size := 0
 	for n := coldChunk; done < len(ms) && (done == 0 || size < room); {
 		if done > 0 { // as many as will fit, if they are like the others
 			n = min(max(1, (room-size)*done/max(size, 1)), 4*coldChunk)
 		}
 		part := ms[done:min(done+n, len(ms))]
+		for i := range part {
+			part[i].Cold, part[i].Err = Cold{}, errNoCold
+		}
+		if remember {
+			recalled = s.recall(part, recalled)
+		}
 		ids = ids[:0]
 		for i := range part {
-			ids = append(ids, part[i].ID)
-			part[i].Err = errNoCold
+			if part[i].Err != nil {
+				ids = append(ids, part[i].ID)
+			}
 		}
-		// They mostly come in the order of their IDs, which is mostly that of UIDs.
-		next := 0
-		for c, err := range tx.Cold(id, ids...) {
-			if err != nil {
-				return 0, err
-			}
+		if err := fillCold(tx, id, ids, part); err != nil {
+			return 0, err
+		}
+		if remember && len(ids) > 0 {
+			s.remember(part)
+		}
+		for i := range part {
+			c := &part[i].Cold
 			size += len(c.Prefix) + len(c.Envelope) + len(c.Structure) + len(c.Preview)
-			for range part {
-				if next++; part[next-1].ID == c.ID {
-					part[next-1].Cold, part[next-1].Err = c, c.Check(&part[next-1].Message)
-					next %= len(part)
-					break
-				}
-				next %= len(part)
-			}
 		}
 		done += len(part)
 	}
 	return done, nil
+}
+
+// fillCold reads the cold rows of those of part that have these IDs.
+func fillCold(tx Tx, id AccountID, ids []MessageID, part []Parsed) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	// They mostly come in the order of their IDs, which is mostly that of UIDs.
+	next := 0
+	for c, err := range tx.Cold(id, ids...) {
+		if err != nil {
+			return err
+		}
+		for range part {
+			p := &part[next]
+			next = (next + 1) % len(part)
+			if p.ID == c.ID {
+				p.Cold, p.Err = c, c.Check(&p.Message)
+				break
+			}
+		}
+	}
+	return nil
 }
 
 // parseMissing parses those messages for which an older version has done that, or

@@ -146,6 +146,7 @@ func testReadRights(b *bench) {
 		}
 		return tx.PutCold([]store.Cold{cold})
 	}))
+	b.ColdCache = -1 // as for who has not read them
 	out, done, err := b.As("ann").Read(b.Context(), box, []store.UID{1, 2, 3}, 1<<20, out)
 	b.must(err)
 	if done != 3 || len(out) != 3 || out[0].Err != nil || out[2].Err != nil || !errors.Is(out[1].Err, store.ErrDamaged) {
