@@ -171,9 +171,9 @@ func (c *conn) fetchMessage(items *fetchItems, e *entry) error {
 			c.w.structure(root, false)
 		}
 	}
-	for i, s := range items.BodySection {
+	for i := range items.BodySection {
 		name("")
-		c.w.sectionName(s, items.names[i])
+		c.sectionName(items, i)
 		if err := c.writeSection(e, items, i); err != nil {
 			return err
 		}

@@ -15,7 +15,8 @@ type fetchItems struct {
 	body  bool     // BODY, beside or instead of BODYSTRUCTURE
 	names []string // of each BodySection: "BODY", or the older "RFC822.TEXT"
 
-	filters []func([]byte) bool // of each BodySection; see filter
+	written []string            // of each BodySection, its whole name; see sectionName
+	filters []func([]byte) bool // likewise; see filter
 	usual   []message.Usual     // likewise; see usualSet
 	header  []byte              // of the message at hand, used again
 

@@ -12,8 +12,8 @@ import (
 // many unwanted ones between.
 const (
 	hotBatch  = 256
-	coldBatch = 128
-	coldRoom  = 48 << 10
+	coldBatch = 96
+	coldRoom  = 64 << 10
 	maxGap    = 32
 )
 
@@ -61,7 +61,7 @@ func (e *entry) structure() (*message.Part, error) {
 // returns an error. The entries are used again after fn returned. While fn deals with
 // some the next are read, if the server has a helper to spare.
 func (c *conn) load(spans []span, level rowLevel, fn func([]*entry) error) error {
-	l := &loading{c: c, size: hotBatch, read: c.access.Read}
+	l := &loading{c: c, ctx: c.ctx, box: c.sel.id, size: hotBatch, read: c.access.Read}
 	if level >= coldRows {
 		l.size, l.room = coldBatch, coldRoom
 	}
@@ -76,6 +76,7 @@ func (c *conn) load(spans []span, level rowLevel, fn func([]*entry) error) error
 	defer func() {
 		now.wait()
 		ahead.wait()
+		l.end()
 	}()
 	if !l.begin(now) {
 		return nil
@@ -110,11 +111,15 @@ const worthKeeping = 30_000
 // A loading is the reading of messages.
 type loading struct {
 	c          *conn
+	ctx        context.Context
+	box        store.MailboxID
 	size, room int
 	read       func(context.Context, store.MailboxID, []store.UID, int, []store.Parsed) ([]store.Parsed, int, error)
 	next       func() ([]span, bool)
 	batch      []head // of messages that lie together
 	at         int    // how many of them were read
+
+	helper chan *portion // to read; nil if nobody has helped yet
 }
 
 type head struct {
@@ -163,10 +168,10 @@ func (l *loading) begin(p *portion) bool {
 
 // fill reads p.
 func (l *loading) fill(p *portion) {
-	p.rows, p.done, p.err = l.read(l.c.ctx, l.c.sel.id, p.uids, l.room, p.rows)
+	p.rows, p.done, p.err = l.read(l.ctx, l.box, p.uids, l.room, p.rows)
 }
 
-// start lets a helper read p, if there is one. It does nothing else.
+// start lets a helper read p, if there is one.
 func (l *loading) start(p *portion) {
 	helpers := l.c.srv.searchHelpers()
 	select {
@@ -174,16 +179,33 @@ func (l *loading) start(p *portion) {
 	default:
 		return
 	}
+	if l.helper == nil { // one goroutine for all, whose stack has grown
+		l.helper = make(chan *portion)
+		go l.help(l.helper, helpers)
+	}
 	p.helped, p.read = true, make(chan struct{})
-	ctx, id, room, read := l.c.ctx, l.c.sel.id, l.room, l.read
-	go func() {
-		defer close(p.read)
-		defer func() {
-			p.panicked = recover() // it is the session's
-			<-helpers
+	l.helper <- p
+}
+
+// help reads what start gives it. It looks at nothing of l that changes.
+func (l *loading) help(work chan *portion, helpers chan struct{}) {
+	for p := range work {
+		func() {
+			defer close(p.read)
+			defer func() {
+				p.panicked = recover() // it is the session's
+				<-helpers
+			}()
+			l.fill(p)
 		}()
-		p.rows, p.done, p.err = read(ctx, id, p.uids, room, p.rows)
-	}()
+	}
+}
+
+// end lets the helper go.
+func (l *loading) end() {
+	if l.helper != nil {
+		close(l.helper)
+	}
 }
 
 // wait returns when nobody reads p any more.

@@ -8,6 +8,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/mailkeel/mailkeel/internal/header"
+	"github.com/mailkeel/mailkeel/internal/linewriter"
 	"github.com/mailkeel/mailkeel/internal/message"
 )
 
@@ -294,7 +295,24 @@ func (f *fetchItems) usualSet(i int) message.Usual {
 	return f.usual[i]
 }
 
-// sectionName writes the name of a section as the client did.
+// sectionName writes the name of section i, which is made once for all messages.
+func (c *conn) sectionName(f *fetchItems, i int) {
+	for len(f.written) <= i {
+		f.written = append(f.written, sectionName(f.BodySection[len(f.written)], f.names[len(f.written)], c.w.utf8))
+	}
+	c.w.raw(f.written[i])
+}
+
+// sectionName returns the name of a section as the client gave it.
+func sectionName(s *imap.FetchItemBodySection, name string, utf8 bool) string {
+	var b bytes.Buffer
+	w := writer{Writer: linewriter.Writer{W: &b}, utf8: utf8}
+	w.sectionName(s, name)
+	w.crlf()
+	w.release() // a Buffer has no errors
+	return strings.TrimSuffix(b.String(), "\r\n")
+}
+
 func (w *writer) sectionName(s *imap.FetchItemBodySection, name string) {
 	w.raw(name)
 	if name != "BODY" {

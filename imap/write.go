@@ -248,7 +248,28 @@ func (w *writer) flags(joined string) {
 // dateTime writes an internal date (RFC 9051, date-time).
 func (w *writer) dateTime(t time.Time) {
 	w.grow()
-	w.Buf = append(w.Buf, '"')
-	w.Buf = t.AppendFormat(w.Buf, "_2-Jan-2006 15:04:05 -0700")
-	w.Buf = append(w.Buf, '"')
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	_, zone := t.Zone()
+	if year < 0 || year > 9999 {
+		w.Buf = t.AppendFormat(append(w.Buf, '"'), "_2-Jan-2006 15:04:05 -0700\"")
+		return
+	}
+	sign := byte('+')
+	if zone /= 60; zone < 0 {
+		sign, zone = '-', -zone
+	}
+	b := append(w.Buf, '"')
+	if b = append(b, ' ', '0'+byte(day%10), '-'); day > 9 {
+		b[len(b)-3] = '0' + byte(day/10)
+	}
+	b = append(append(b, months[3*month-3:3*month]...), '-')
+	b = append(two(two(b, year/100), year%100), ' ')
+	b = append(two(append(two(append(two(b, hour), ':'), minute), ':'), second), ' ', sign)
+	w.Buf = append(two(two(b, zone/60), zone%60), '"')
 }
+
+const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+// two appends a number of two digits.
+func two(b []byte, n int) []byte { return append(b, '0'+byte(n/10), '0'+byte(n%10)) }

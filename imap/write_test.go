@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/mailkeel/mailkeel/internal/linewriter"
 )
@@ -129,5 +130,21 @@ func TestABrokenResponseEndsTheConnection(t *testing.T) {
 	c.w.copy(strings.NewReader(strings.Repeat("x", 50_000)), 100_000, true)
 	if err := c.finish(&command{parser: &parser{}, tag: "a"}, errors.New("the disk is gone")); !gone(err) {
 		t.Error(err)
+	}
+}
+
+func TestDatesAreWritten(t *testing.T) {
+	for i := range 2000 {
+		at := time.Unix(int64(i)*123_456_789%253_402_300_799, 0).In(time.FixedZone("", (i%29-14)*3600+i%4*900))
+		w := &writer{}
+		w.dateTime(at)
+		if want := at.Format("\"_2-Jan-2006 15:04:05 -0700\""); string(w.Buf) != want {
+			t.Fatalf("%s, want %s", w.Buf, want)
+		}
+	}
+	w := &writer{}
+	w.dateTime(time.Date(-3, 2, 1, 0, 0, 0, 0, time.UTC))
+	if got := string(w.Buf); got != `" 1-Feb--0003 00:00:00 +0000"` && got != `" 1-Feb--003 00:00:00 +0000"` {
+		t.Error(got)
 	}
 }

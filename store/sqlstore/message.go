@@ -374,7 +374,7 @@ func (t *tx) Cold(id store.AccountID, ms ...store.MessageID) iter.Seq2[store.Col
 		}
 		for len(ms) > 0 {
 			n := dense(ms)
-			if n >= minRange {
+			if n >= min(minRange, len(ms)) {
 				err = t.coldBetween(id, num, ms[:n], yield)
 			} else {
 				n = min(len(ms), minRange)
@@ -390,8 +390,8 @@ func (t *tx) Cold(id store.AccountID, ms ...store.MessageID) iter.Seq2[store.Col
 	}
 }
 
-// What is read as a range of IDs: at least minRange of them, and of the IDs in it no
-// more than one in rangeWaste is wanted by nobody.
+// What is read as a range of IDs: at least minRange of them, or all there are, and of the
+// IDs in it about one in rangeWaste is wanted.
 const (
 	minRange   = 32
 	maxRange   = 256
@@ -401,8 +401,8 @@ const (
 // dense returns how many of the first of ms are in order and lie so close together that
 // they are read as one range.
 func dense(ms []store.MessageID) int {
-	n := 1
-	for n < min(len(ms), maxRange) && ms[n] > ms[n-1] && ms[n]-ms[0] < store.MessageID(rangeWaste*(n+1)+minRange) {
+	n, slack := 1, min(minRange, len(ms))
+	for n < min(len(ms), maxRange) && ms[n] > ms[n-1] && ms[n]-ms[0] < store.MessageID(rangeWaste*(n+1)+slack) {
 		n++
 	}
 	return n
