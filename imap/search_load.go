@@ -4,13 +4,12 @@ import (
 	"io"
 
 	"github.com/mailkeel/mailkeel/internal/searchtext"
-	"github.com/mailkeel/mailkeel/store"
 )
 
 // How many messages a search reads at a time: rows alone, and with texts.
 const (
 	searchRows  = 256
-	searchTexts = 32
+	searchTexts = 64
 )
 
 // searchBatches cuts spans into pieces of about size messages. Gaps do not matter:
@@ -38,43 +37,38 @@ func searchBatches(spans []span, size int) func(yield func([]span) bool) {
 	}
 }
 
-// read fills s.entries with the rows of some messages.
-func (s *searcher) read(spans []span) error {
+// searchRoom is how many bytes of cold rows are read at a time.
+const searchRoom = 256 << 10
+
+// list fills s.entries with messages, of which nothing is read yet.
+func (s *searcher) list(spans []span) {
 	n := spanLen(spans)
 	if cap(s.entries) < n {
 		s.entries = make([]entry, n)
 	}
 	s.entries = s.entries[:n]
-	s.uids = s.uids[:0]
-	i := 0
+	s.es, s.uids = s.es[:0], s.uids[:0]
 	for seq, r := range s.c.sel.snap.all(spans) {
-		s.entries[i] = entry{seq: seq, row: r}
-		s.uids = append(s.uids, r.uid)
-		i++
+		e := &s.entries[len(s.es)]
+		*e = entry{seq: seq, row: r}
+		s.es, s.uids = append(s.es, e), append(s.uids, r.uid)
 	}
-	ms, cold, err := s.c.access.Load(s.c.ctx, s.c.sel.id, s.q.level >= coldRows, s.uids...)
+}
+
+// read reads the rows of some messages from one on, and returns those that it has
+// dealt with.
+func (s *searcher) read(from int) (es []*entry, err error) {
+	room, done := 0, 0
+	if s.q.level >= coldRows {
+		room = searchRoom
+	}
+	s.rows, done, err = s.c.access.ReadOnce(s.c.ctx, s.c.sel.id, s.uids[from:], room, s.rows)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	i = 0
-	for k := range ms {
-		m := &ms[k]
-		for s.entries[i].row.uid < m.UID {
-			i++
-		}
-		e := &s.entries[i]
-		e.msg = m
-		if s.q.level < coldRows {
-			continue
-		}
-		var ok bool
-		if e.cold, ok = cold[m.ID]; ok {
-			e.err = e.cold.Check(e.msg)
-		} else {
-			e.err = store.ErrDamaged
-		}
-	}
-	return nil
+	es = s.es[from : from+done]
+	meet(es, s.rows)
+	return es, nil
 }
 
 // whole returns the message for searchtext: in memory if it is small.
@@ -100,18 +94,13 @@ func (s *searcher) whole(e *entry) (*searchtext.Message, error) {
 const smallHeader = 64 << 10
 
 // bytes reads the first n bytes of a message. They are valid until the next call.
-func (s *searcher) bytes(e *entry, n int64) ([]byte, error) {
-	rc, err := s.c.open(e, extent{0, n})
-	if err != nil {
-		return nil, err
+func (s *searcher) bytes(e *entry, n int64) (b []byte, err error) {
+	if e.err != nil {
+		return nil, e.err
 	}
-	defer rc.Close()
-	if int64(cap(s.raw)) < n {
-		s.raw = make([]byte, max(n, searchtext.Small))
+	if s.raw == nil {
+		s.raw = make([]byte, 0, searchtext.Small)
 	}
-	got, err := io.ReadFull(rc, s.raw[:n])
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return nil, err
-	}
-	return s.raw[:got], nil
+	s.raw, err = s.c.access.AppendAt(s.c.ctx, s.raw[:0], e.msg, &e.cold, 0, n)
+	return s.raw, err
 }

@@ -181,7 +181,9 @@ type searcher struct {
 	facts   facts
 	text    textSearch
 	entries []entry
+	es      []*entry // of entries
 	uids    []store.UID
+	rows    []store.Parsed
 	hits    []int
 	raw     []byte
 	message searchtext.Message
@@ -189,14 +191,26 @@ type searcher struct {
 
 // examineAll returns the positions of those messages that match.
 func (s *searcher) examineAll(spans []span) ([]int, error) {
-	if err := s.read(spans); err != nil {
-		return nil, err
-	}
+	s.list(spans)
 	s.hits = s.hits[:0]
+	for from := 0; from < len(s.es); {
+		es, err := s.read(from)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.examineSome(es); err != nil {
+			return nil, err
+		}
+		from += len(es)
+	}
+	return s.hits, nil
+}
+
+// examineSome adds those of some messages that match to s.hits.
+func (s *searcher) examineSome(es []*entry) error {
 	f := &s.facts
 	s.text.q, s.text.f = s.q, f
-	for i := range s.entries {
-		e := &s.entries[i]
+	for _, e := range es {
 		if e.msg == nil {
 			continue
 		}
@@ -205,7 +219,7 @@ func (s *searcher) examineAll(spans []span) ([]int, error) {
 		s.hints.tell(f, e.row.uid)
 		v, err := s.examine()
 		if cerr := s.c.ctx.Err(); cerr != nil {
-			return nil, cerr
+			return cerr
 		}
 		if err != nil {
 			s.c.log.Error("imap: searching a message", "mailbox", s.c.sel.id, "uid", e.row.uid, "err", err)
@@ -213,7 +227,7 @@ func (s *searcher) examineAll(spans []span) ([]int, error) {
 			s.hits = append(s.hits, f.pos)
 		}
 	}
-	return s.hits, nil
+	return nil
 }
 
 // examine asks about one message, reading of it what it takes.

@@ -50,11 +50,28 @@ func (h hash) ref() blob.Ref {
 // parseRef returns false for what is no name of a blob.
 func parseRef(ref blob.Ref) (h hash, ok bool) {
 	s, ok := strings.CutPrefix(string(ref), "sha256-")
-	if !ok || len(s) != 2*len(h) || strings.ToLower(s) != s {
+	if !ok || len(s) != 2*len(h) {
 		return h, false
 	}
-	_, err := hex.Decode(h[:], []byte(s))
-	return h, err == nil
+	for i := range h {
+		high, low := hexValue(s[2*i]), hexValue(s[2*i+1])
+		if high|low > 15 {
+			return hash{}, false
+		}
+		h[i] = high<<4 | low
+	}
+	return h, true
+}
+
+// hexValue is the value of a digit, of which letters are small, and 255 of all else.
+func hexValue(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10
+	}
+	return 255
 }
 
 // A tag is random for each segment and begins each of its records. Without it the
