@@ -493,7 +493,9 @@ func TestLineBreaks(t *testing.T) {
 		}
 		all := slices.Clone(names)
 		if os.Getenv("MAILKEEL_LONG") == "" { // the others are tried with each other
-			names = slices.DeleteFunc(names, func(s string) bool { return !slices.Contains([]string{"do", "uid", "to", "name", "id", "q", "done"}, s) })
+			names = slices.DeleteFunc(names, func(s string) bool {
+				return !slices.Contains([]string{"do", "uid", "to", "name", "id", "q", "done"}, s)
+			})
 			names = append(names, "")
 		}
 		s := newStocked(t)
