@@ -73,10 +73,10 @@ func (c *conn) load(spans []span, level rowLevel, fn func([]*entry) error) error
 	defer stop()
 	l.next = next
 	now, ahead := new(portion), new(portion)
+	defer l.end()
 	defer func() {
 		now.wait()
 		ahead.wait()
-		l.end()
 	}()
 	if !l.begin(now) {
 		return nil
