@@ -25,14 +25,8 @@ func mixed(ctx context.Context, r *reading) (float64, error) {
 			return 0, err
 		}
 		defer c.Close()
-		sessions[i], random[i], total = c, rand.New(rand.NewSource(int64(i))), n
-		if i > 0 {
-			continue
-		}
-		// Runs before have marked the same ones.
-		if _, err := c.Do("STORE 1:* -FLAGS.SILENT (\\Seen)"); err != nil {
-			return 0, err
-		}
+		// Others than in the runs before, which are marked by now.
+		sessions[i], random[i], total = c, rand.New(rand.NewSource(time.Now().UnixNano())), n
 	}
 	done, took, err := r.together(imapClients, func(client, _ int) (int, error) {
 		i := 1 + random[client].Intn(total)
