@@ -100,7 +100,8 @@ type Config struct {
 	// Local, if set, wraps the Transport that files mail: what it returns is
 	// asked first. It may implement mailkeel.Verifier.
 	Local func(mailkeel.Transport) mailkeel.Transport
-	// Filters judge mail from other servers; nil means none.
+	// Filters judge mail from other servers; DefaultFilters makes a chain of them. Nil means
+	// none.
 	Filters *filter.Chain
 	// Trusted peers are not held to rates and DNS lists. They may not relay,
 	// and login limits hold for them too.

@@ -97,7 +97,7 @@ func (f *Filter) FilterSender(ctx context.Context, t *filter.Transaction) (filte
 	}
 	v.Why = strings.Join(why, ", ")
 	if failed && f.Mode == filter.Enforce {
-		v.Refuse = &mailkeel.Error{Code: 550, Enhanced: [3]int{5, 7, 23}, Message: "SPF: " + strings.TrimPrefix(v.Why, "SPF: ")}
+		v.Refuse = &mailkeel.Error{Code: 550, Enhanced: [3]int{5, 7, 23}, Message: v.Why}
 	}
 	if f.Mode == filter.Log {
 		return f.Mode.Limit(v), nil

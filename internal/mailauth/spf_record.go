@@ -71,6 +71,9 @@ var (
 // give an empty term.
 func plainTerm(term string, m macros) (plain, modifier string, ok bool) {
 	if f := modifierTerm.FindStringSubmatch(term); f != nil {
+		if !strings.EqualFold(f[1], "redirect") {
+			m.names = func(string) string { return "" } // nobody is asked for what is not used
+		}
 		switch name := strings.ToLower(f[1]); name {
 		case "redirect":
 			domain, ok := domainSpec(f[2], m)
