@@ -15,15 +15,17 @@ func ExampleDefaultFilters() {
 	chain := server.DefaultFilters(server.FilterOptions{Resolver: net.DefaultResolver, DMARC: server.FilterMark})
 	chain.Groups = append(chain.Groups, []filter.Filter{&dnsbl.Filter{Lists: []dnsbl.List{{Zone: "bl.example.net"}}}})
 	c := server.Config{Hostname: "mx.example.org", Filters: chain}
-	for _, group := range c.Filters.Groups {
+	for i, group := range c.Filters.Groups {
 		for _, f := range group {
-			fmt.Print(f.Name(), " ")
+			fmt.Println(i, f.Name())
 		}
-		fmt.Println()
 	}
 	// Output:
-	// x-rate
-	// spf dkim x-headers x-attachment
-	// dmarc
-	// x-dnsbl
+	// 0 x-rate
+	// 1 spf
+	// 1 dkim
+	// 1 x-headers
+	// 1 x-attachment
+	// 2 dmarc
+	// 3 x-dnsbl
 }

