@@ -18,12 +18,12 @@ func (c *Config) sign() (rest mailkeel.Transport, routes map[string]mailkeel.Tra
 		if t == nil {
 			return nil
 		}
-		comparable := reflect.TypeOf(t).Comparable()
-		if comparable && known[t] != nil {
+		hashable := reflect.ValueOf(t).Comparable() // a function is not
+		if hashable && known[t] != nil {
 			return known[t]
 		}
 		s := &dkim.Signer{Next: t, Keys: c.Keys, Clock: c.Clock, Logger: c.Logger}
-		if comparable {
+		if hashable {
 			known[t] = s
 		}
 		return s

@@ -21,7 +21,7 @@ var alsoSigned = []string{
 	"list-id", "list-help", "list-unsubscribe", "list-unsubscribe-post", "list-subscribe", "list-post", "list-owner", "list-archive",
 }
 
-// maxNames bounds the names in a signature, and maxSigned how many of one.
+// maxNames bounds the names in a signature.
 const maxNames = 500
 
 // signedNames is the h tag: each name as often as it is signed.
