@@ -42,6 +42,16 @@ func kindName(k mailview.Kind) string {
 
 func (h *Handler) maxMessage() int64 { return cmp.Or(h.MaxMessage, 25<<20) }
 
+// maxFiles is what people are told that all files of a message may have, a little less
+// than fits: 57 bytes are a line of 78 in base64, and there is a text, too.
+func (h *Handler) maxFiles() int64 {
+	n := h.maxMessage() / 78 * 57
+	if n > 2_000_000 {
+		n = (n/1_000_000 - 1) * 1_000_000
+	}
+	return n
+}
+
 // composePage begins a message: ?kind=reply&folder=1&uid=2, or ?to= for a new one.
 func (rq *request) composePage() error {
 	q := rq.r.URL.Query()
@@ -85,7 +95,7 @@ func (rq *request) draftPage() error {
 }
 
 func (rq *request) composing(code int, v composeView) error {
-	v.KindName, v.Max = kindName(v.Kind), rq.h.maxMessage()
+	v.KindName, v.Max = kindName(v.Kind), rq.h.maxFiles()
 	return rq.show(code, "compose", v)
 }
 
@@ -195,7 +205,7 @@ func (rq *request) again(d mailview.Draft, lost bool, err error) error {
 		v.UID, v.ID, v.Attachments = 0, "", nil
 		v.Problem, code = rq.words.t("compose.gone"), http.StatusConflict
 	case errors.Is(err, mailview.ErrTooLarge):
-		v.Problem, code = rq.words.t("compose.toolarge", rq.words.size(rq.h.maxMessage())), http.StatusRequestEntityTooLarge
+		v.Problem, code = rq.words.t("compose.toolarge", rq.words.size(rq.h.maxFiles())), http.StatusRequestEntityTooLarge
 	case errors.Is(err, store.ErrOverQuota):
 		v.Problem, code = rq.words.t("compose.overquota"), http.StatusInsufficientStorage
 	case statusOf(err) < 500:
