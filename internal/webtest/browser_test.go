@@ -17,6 +17,10 @@ import (
 	"github.com/mailkeel/mailkeel/internal/peers"
 )
 
+// tooSlow is why a test is not run under the race detector: hundreds of pages, of which the
+// other tests open some of each kind.
+const tooSlow = "without the race detector only"
+
 // One browser serves all tests; each has a context of its own, with its own cookies.
 var shared struct {
 	sync.Mutex

@@ -188,6 +188,9 @@ func (o *office) views(t *testing.T, cookie, message string) (pages, frames []st
 // TestPayloadsInMail delivers all payloads by SMTP and opens them in every view: none runs, and no
 // frame holds anything that could.
 func TestPayloadsInMail(t *testing.T) {
+	if raceEnabled {
+		t.Skip(tooSlow)
+	}
 	tb := visitor(t)
 	o := newOffice(t)
 	var bodies, fields []*payload

@@ -92,6 +92,9 @@ func (tb *tab) look(width int64, dark bool) {
 // TestScreens opens every screen at 360 and 1280 pixels in both themes: nothing is wider than the
 // screen, and axe finds no violation of accessibility.
 func TestScreens(t *testing.T) {
+	if raceEnabled {
+		t.Skip(tooSlow)
+	}
 	modules := peers.NodeModules(t)
 	axe, err := os.ReadFile(filepath.Join(modules, "axe-core", "axe.min.js"))
 	if err != nil {

@@ -44,6 +44,9 @@ func (tb *tab) calm() {
 
 // TestVectorsLoadUnprotected shows that the vectors reach the listener where nothing holds them.
 func TestVectorsLoadUnprotected(t *testing.T) {
+	if raceEnabled {
+		t.Skip(tooSlow)
+	}
 	all := vectors(t)
 	own := ""
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -85,6 +88,9 @@ func TestVectorsLoadUnprotected(t *testing.T) {
 // TestNothingRemoteLoads opens mail that wants to load something, in every view: nobody connects to anybody. Asked
 // to, the browser loads images, and only those, and says neither who asks nor from where.
 func TestNothingRemoteLoads(t *testing.T) {
+	if raceEnabled {
+		t.Skip(tooSlow)
+	}
 	all := vectors(t)
 	tb := visitor(t)
 	o := newOffice(t)

@@ -30,6 +30,9 @@ const perPage = 40
 
 // TestPayloadsRunUnprotected shows that the payloads do run, and are counted, where nothing holds them.
 func TestPayloadsRunUnprotected(t *testing.T) {
+	if raceEnabled {
+		t.Skip(tooSlow)
+	}
 	all := payloads(t, "xss")
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
@@ -89,6 +92,9 @@ func TestPayloadsRunUnprotected(t *testing.T) {
 
 // TestCleanedPayloads opens what the sanitiser makes of the payloads without any other protection.
 func TestCleanedPayloads(t *testing.T) {
+	if raceEnabled {
+		t.Skip(tooSlow)
+	}
 	all := payloads(t, "xss")
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
