@@ -86,6 +86,7 @@ func besiege(n int, attacks ...[]string) (alive, stacks int64) {
 		a, b := net.Pipe()
 		peers[i], ends[i] = &peer{Conn: a}, b
 	}
+	smallStacks()
 	before, used := memory()
 	var wg sync.WaitGroup
 	for i, p := range peers {
@@ -115,6 +116,23 @@ func besiege(n int, attacks ...[]string) (alive, stacks int64) {
 	s.Close()
 	<-done
 	return alive - before, stacks - used
+}
+
+// smallStacks has the runtime begin stacks small: it makes new ones as large as those
+// that it found, on average, and tests that came before have left few and large ones.
+func smallStacks() {
+	const n = 10_000
+	var up, down sync.WaitGroup
+	end := make(chan struct{})
+	up.Add(n)
+	for range n {
+		down.Go(func() { up.Done(); <-end })
+	}
+	up.Wait()
+	runtime.GC()
+	runtime.GC()
+	close(end)
+	down.Wait()
 }
 
 // What an idle session costs is logged; the bound is generous.
