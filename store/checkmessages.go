@@ -267,7 +267,7 @@ func (c *checking) parseAgain(ctx context.Context, m *foundMessage, was Cold, te
 		return nil, err
 	}
 	fresh.Account, fresh.ID, fresh.Prefix = m.Account, m.ID, was.Prefix
-	if fresh.Sum = was.Sum; fresh.Check(&m.Message) != nil {
+	if fresh.Sum = was.Sum; !was.bare() && fresh.Check(&m.Message) != nil {
 		return nil, nil
 	}
 	fresh.seal(&m.Message)

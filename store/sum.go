@@ -23,11 +23,15 @@ func (c *Cold) seal(m *Message) { c.Sum = c.sum(m) }
 // written together, or one has changed since. What may change of a message, its
 // place, flags and MODSEQ, is not compared.
 func (c *Cold) Check(m *Message) error {
-	bare := c.Sum == 0 && (len(c.Envelope) == 0 || c.Envelope[0] < sealedForm)
-	if !bare && c.Sum != c.sum(m) {
+	if !c.bare() && c.Sum != c.sum(m) {
 		return fmt.Errorf("%w: message %d has a wrong checksum", ErrDamaged, m.ID)
 	}
 	return nil
+}
+
+// bare reports whether a row never had a checksum.
+func (c *Cold) bare() bool {
+	return c.Sum == 0 && (len(c.Envelope) == 0 || c.Envelope[0] < sealedForm)
 }
 
 // sum is never zero. Times count in milliseconds, as backends keep them.

@@ -33,7 +33,7 @@ type held struct {
 
 	nextID, lastID store.MessageID
 
-	news  *news // nil if others may write, too
+	news  *news // nil if others may write, too; never changed
 	notes []newsNote
 	noted int // how many there were at the Mark
 }
@@ -121,10 +121,12 @@ func (h *held) Undo() {
 }
 
 func (h *held) Forget() {
-	*h = held{
-		accounts: map[store.AccountID]*heldAccount{}, boxes: map[store.MailboxID]*heldBox{}, names: map[nameKey]store.MailboxID{},
-		news: h.news,
-	}
+	// All but news, which others read at the same time.
+	h.accounts, h.boxes, h.names = map[store.AccountID]*heldAccount{}, map[store.MailboxID]*heldBox{}, map[nameKey]store.MailboxID{}
+	h.dirtyA, h.dirtyB, h.undoA, h.undoB = nil, nil, nil, nil
+	h.rows, h.mark = rows{}, rows{}
+	h.nextID, h.lastID = 0, 0
+	h.notes, h.noted = nil, 0
 	if h.news != nil { // of what is committed yet, notes may be gone
 		h.news.clear()
 	}
