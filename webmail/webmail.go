@@ -29,6 +29,7 @@ import (
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/accounts"
 	"github.com/mailkeel/mailkeel/internal/mailview"
+	"github.com/mailkeel/mailkeel/internal/memkv"
 	"github.com/mailkeel/mailkeel/store"
 	"github.com/mailkeel/mailkeel/store/search"
 )
@@ -100,6 +101,9 @@ type Handler struct {
 	uploads slots
 }
 
+// maxMemory is how many keys there are in memory without a KV: some 30 MB of sessions.
+const maxMemory = 100_000
+
 var _ http.Handler = (*Handler)(nil)
 
 // Check says what is wrong with the fields. Requests are answered with 500 then.
@@ -125,7 +129,7 @@ func (h *Handler) init() error {
 	}
 	h.kv = h.KV
 	if h.kv == nil {
-		h.kv = &memory{clock: h.clock()}
+		h.kv = &memkv.KV{Clock: h.Clock, Max: maxMemory}
 	}
 	h.mail = &mailview.Mail{
 		Store: h.Store, Directory: h.Directory, Submit: h.Submit, Search: h.Search,
