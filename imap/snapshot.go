@@ -36,8 +36,8 @@ type row struct {
 }
 
 // chunkRows is about how many rows a chunk has: a change of one message copies
-// that many.
-const chunkRows = 512
+// that many, and each session compares them.
+const chunkRows = 128
 
 // A chunk is a run of rows. Snapshots share chunks, so they never change.
 type chunk struct {
@@ -268,19 +268,25 @@ func (s *snapshot) diff(is *snapshot) (gone []int, changed, added []row) {
 			a.i, b.i = a.i+1, b.i+1
 			continue
 		}
-		x, y := a.row(), b.row()
-		switch {
+		// Mostly flags have changed and nothing else.
+		xs, ys := a.rows()[a.j:], b.rows()[b.j:]
+		same := 0
+		for n := min(len(xs), len(ys)); same < n && xs[same].uid == ys[same].uid; same++ {
+			if xs[same].modSeq < ys[same].modSeq {
+				changed = append(changed, ys[same])
+			}
+		}
+		if same > 0 {
+			a.skip(same)
+			b.skip(same)
+			continue
+		}
+		switch x, y := xs[0], ys[0]; {
 		case x.uid < y.uid:
 			gone = append(gone, a.pos())
 			a.next()
-		case x.uid > y.uid:
-			// The client was told that it is gone before the view knew.
-			b.next()
 		default:
-			if x.modSeq < y.modSeq {
-				changed = append(changed, y)
-			}
-			a.next()
+			// The client was told that it is gone before the view knew.
 			b.next()
 		}
 	}
@@ -304,8 +310,11 @@ func (c *cursor) rows() []row { return c.s.chunks[c.i].rows }
 func (c *cursor) row() row    { return c.rows()[c.j] }
 func (c *cursor) pos() int    { return c.s.chunks[c.i].before + c.j }
 
-func (c *cursor) next() {
-	if c.j++; c.j == len(c.rows()) {
+func (c *cursor) next() { c.skip(1) }
+
+// skip passes over n rows of a chunk.
+func (c *cursor) skip(n int) {
+	if c.j += n; c.j == len(c.rows()) {
 		c.i, c.j = c.i+1, 0
 	}
 }

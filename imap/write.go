@@ -64,28 +64,41 @@ func (w *writer) linef(format string, args ...any) {
 	w.crlf()
 }
 
-// quotable reports whether s can stand between quotation marks.
-func (w *writer) quotable(s string) bool {
+// What bytes a quoted string may hold: none of unquotable, and highByte only if UTF-8 may
+// be said.
+const (
+	unquotable = 1 << iota // NUL, CR, LF
+	highByte
+	escaped // a quotation mark or a backslash
+)
+
+// byteClass says which of these a byte is.
+var byteClass = func() (c [256]uint8) {
+	c[0], c['\r'], c['\n'], c['"'], c['\\'] = unquotable, unquotable, unquotable, escaped, escaped
+	for b := 0x80; b < len(c); b++ {
+		c[b] = highByte
+	}
+	return c
+}()
+
+// quotable reports whether s can stand between quotation marks, and which kinds of bytes
+// it has.
+func (w *writer) quotable(s string) (kinds uint8, ok bool) {
 	if len(s) > 1000 {
-		return false
+		return 0, false
 	}
-	ascii := true
 	for i := 0; i < len(s); i++ {
-		switch b := s[i]; {
-		case b == 0, b == '\r', b == '\n':
-			return false
-		case b >= 0x80:
-			ascii = false
-		}
+		kinds |= byteClass[s[i]]
 	}
-	return ascii || w.utf8 && utf8.ValidString(s)
+	return kinds, kinds&unquotable == 0 && (kinds&highByte == 0 || w.utf8 && utf8.ValidString(s))
 }
 
 // string writes s as a quoted string, or a literal where that is not possible. A
 // NUL cannot be said at all (RFC 9051, 4.3) and becomes U+FFFD's byte in
 // ASCII, a question mark.
 func (w *writer) string(s string) {
-	if !w.quotable(s) {
+	kinds, ok := w.quotable(s)
+	if !ok {
 		w.literal(int64(len(s)))
 		for i := 0; i < len(s); i++ {
 			if s[i] == 0 {
@@ -96,15 +109,19 @@ func (w *writer) string(s string) {
 		}
 		return
 	}
-	w.byte('"')
-	w.grow()
-	for i := 0; i < len(s); i++ {
-		if s[i] == '"' || s[i] == '\\' {
-			w.Buf = append(w.Buf, '\\')
+	w.Grow(2*len(s) + 2)
+	w.Buf = append(w.Buf, '"')
+	if kinds&escaped == 0 {
+		w.Buf = append(w.Buf, s...)
+	} else {
+		for i := 0; i < len(s); i++ {
+			if byteClass[s[i]] == escaped {
+				w.Buf = append(w.Buf, '\\')
+			}
+			w.Buf = append(w.Buf, s[i])
 		}
-		w.Buf = append(w.Buf, s[i])
 	}
-	w.byte('"')
+	w.Buf = append(w.Buf, '"')
 }
 
 // nstring writes s, or NIL if it is empty.

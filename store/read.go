@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -8,7 +9,7 @@ import (
 	"github.com/mailkeel/mailkeel/internal/message"
 )
 
-// A Parsed is a message and what is known of it by parsing, as one moment had them.
+// A Parsed is a message and what is known of it by parsing.
 type Parsed struct {
 	Message
 	Cold Cold
@@ -37,35 +38,29 @@ func (a *Access) ReadOnce(ctx context.Context, id MailboxID, uids []UID, room in
 }
 
 func (a *Access) read(ctx context.Context, id MailboxID, uids []UID, room int, out []Parsed, remember bool) (_ []Parsed, done int, err error) {
-	err = a.store.Backend.View(ctx, func(tx Tx) error {
+	known := out[:0]
+	if remember {
+		known = a.remembered(id, uids, known)
+	}
+	whole := false
+	if len(known) == len(uids) {
 		done = len(uids)
-		mb, _, err := a.rights(tx, id, "r")
-		if err != nil {
-			return err
+		if whole = room <= 0; !whole {
+			done, whole = a.store.recallAll(known, room)
 		}
-		if out, err = readHot(tx, id, uids, out[:0]); err != nil {
-			return err
-		}
-		if mb.Account != a.account {
-			set, err := readSeen(tx, &mb, a.account)
-			if err != nil {
-				return err
+		out = known[:done]
+	}
+	if !whole {
+		again := false
+		err = a.store.Backend.View(ctx, func(tx Tx) (err error) {
+			if again && len(known) > 0 {
+				known = a.remembered(id, uids, known[:0])
 			}
-			for i := range out {
-				set.view(&out[i].Message)
-			}
-		}
-		if room <= 0 {
-			return nil
-		}
-		n, err := a.store.readCold(tx, mb.Account, out, room, remember)
-		if err == nil && n < len(out) {
-			out = out[:n]
-			done, _ = slices.BinarySearch(uids, out[n-1].UID)
-			done++
-		}
-		return err
-	})
+			again = true
+			out, done, err = a.readRows(tx, id, uids, known, room, remember)
+			return err
+		})
+	}
 	if err == nil && room > 0 {
 		err = a.store.parseMissing(ctx, out)
 	}
@@ -75,8 +70,80 @@ func (a *Access) read(ctx context.Context, id MailboxID, uids []UID, room int, o
 	return out, done, nil
 }
 
-// readHot appends the messages among uids.
-func readHot(tx Tx, id MailboxID, uids []UID, out []Parsed) ([]Parsed, error) {
+// remembered appends those of some messages of the account's own that the backend
+// remembers.
+func (a *Access) remembered(id MailboxID, uids []UID, out []Parsed) []Parsed {
+	if m, ok := a.store.Backend.(Memory); ok {
+		out = m.Remembered(id, uids, out)
+	}
+	if len(out) > 0 && out[0].Account != a.account {
+		return out[:0]
+	}
+	return out
+}
+
+// readRows is read but for those that are known.
+func (a *Access) readRows(tx Tx, id MailboxID, uids []UID, known []Parsed, room int, remember bool) (out []Parsed, done int, err error) {
+	mb := Mailbox{Account: a.account}
+	mine, err := a.owns(tx, id)
+	if err == nil && !mine {
+		mb, _, err = a.rights(tx, id, "r")
+	}
+	if err == nil {
+		out, err = readHot(tx, id, uids, known, remember)
+	}
+	if err == nil && mine && len(out) < len(uids) { // perhaps because it has gone as a whole
+		_, _, err = a.rights(tx, id, "r")
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	if mb.Account != a.account {
+		set, err := readSeen(tx, &mb, a.account)
+		if err != nil {
+			return nil, 0, err
+		}
+		for i := range out {
+			set.view(&out[i].Message)
+		}
+	}
+	done = len(uids)
+	if room <= 0 {
+		return out, done, nil
+	}
+	n, err := a.store.readCold(tx, mb.Account, out, room, remember)
+	if err == nil && n < len(out) {
+		out = out[:n]
+		done, _ = slices.BinarySearch(uids, out[n-1].UID)
+		done++
+	}
+	return out, done, err
+}
+
+// owns reports whether the account owns a mailbox for certain.
+func (a *Access) owns(tx Tx, id MailboxID) (bool, error) {
+	o, ok := tx.(Owners)
+	if !ok {
+		return false, nil
+	}
+	owner, err := o.Owner(id)
+	return owner == a.account, err
+}
+
+// readHot reads the messages among uids but for those that are known, and returns all.
+func readHot(tx Tx, id MailboxID, uids []UID, known []Parsed, again bool) ([]Parsed, error) {
+	out, some := known, len(known) > 0
+	if some { // each keeps its place, or those behind move
+		rest := make([]UID, 0, len(uids)-len(known))
+		for _, uid := range uids {
+			if len(known) > 0 && known[0].UID == uid {
+				known = known[1:]
+			} else {
+				rest = append(rest, uid)
+			}
+		}
+		uids = rest
+	}
 	for len(uids) > 0 {
 		n := 1
 		for n < len(uids) && uids[n]-uids[n-1] <= findGap {
@@ -84,7 +151,7 @@ func readHot(tx Tx, id MailboxID, uids []UID, out []Parsed) ([]Parsed, error) {
 		}
 		run := uids[:n]
 		uids = uids[n:]
-		for m, err := range tx.Messages(id, Query{First: run[0], Last: run[n-1]}) {
+		for m, err := range tx.Messages(id, Query{First: run[0], Last: run[n-1], Again: again}) {
 			if err != nil {
 				return nil, err
 			}
@@ -95,6 +162,9 @@ func readHot(tx Tx, id MailboxID, uids []UID, out []Parsed) ([]Parsed, error) {
 				out = append(out, Parsed{Message: m})
 			}
 		}
+	}
+	if some {
+		slices.SortFunc(out, func(a, b Parsed) int { return cmp.Compare(a.UID, b.UID) })
 	}
 	return out, nil
 }
@@ -129,12 +199,35 @@ func (s *Store) readCold(tx Tx, id AccountID, ms []Parsed, room int, remember bo
 			s.remember(part)
 		}
 		for i := range part {
-			c := &part[i].Cold
-			size += len(c.Prefix) + len(c.Envelope) + len(c.Structure) + len(c.Preview)
+			size += part[i].Cold.size()
 		}
 		done += len(part)
 	}
 	return done, nil
+}
+
+// recallAll is readCold for messages whose cold rows are all remembered.
+func (s *Store) recallAll(ms []Parsed, room int) (done int, all bool) {
+	var recalled []byte
+	for i := range ms {
+		ms[i].Err = errNoCold
+	}
+	for size := 0; done < len(ms) && (done == 0 || size < room); {
+		part := ms[done:min(done+coldChunk, len(ms))]
+		recalled = s.recall(part, recalled)
+		for i := range part {
+			if part[i].Err != nil {
+				return 0, false
+			}
+			size += part[i].Cold.size()
+		}
+		done += len(part)
+	}
+	return done, true
+}
+
+func (c *Cold) size() int {
+	return len(c.Prefix) + len(c.Envelope) + len(c.Structure) + len(c.Preview)
 }
 
 // fillCold reads the cold rows of those of part that have these IDs.

@@ -34,8 +34,10 @@ type held struct {
 	nextID, lastID store.MessageID
 
 	news  *news // nil if others may write, too; never changed
+	hot   *hot  // likewise
 	notes []newsNote
-	noted int // how many there were at the Mark
+	noted int  // how many there were at the Mark
+	blind bool // notes of what may yet be committed are gone
 }
 
 var _ sqldb.Committed = (*held)(nil)
@@ -121,7 +123,7 @@ func (h *held) Undo() {
 }
 
 func (h *held) Forget() {
-	// All but news, which others read at the same time.
+	// All but news and hot, which others read at the same time.
 	h.accounts, h.boxes, h.names = map[store.AccountID]*heldAccount{}, map[store.MailboxID]*heldBox{}, map[nameKey]store.MailboxID{}
 	h.dirtyA, h.dirtyB, h.undoA, h.undoB = nil, nil, nil, nil
 	h.rows, h.mark = rows{}, rows{}
@@ -129,6 +131,8 @@ func (h *held) Forget() {
 	h.notes, h.noted = nil, 0
 	if h.news != nil { // of what is committed yet, notes may be gone
 		h.news.clear()
+		h.hot.clear()
+		h.blind = true
 	}
 }
 

@@ -31,11 +31,32 @@ func (t *tx) owner(id store.MailboxID) (account store.AccountID, num int64, err 
 	if id == t.last.box && id != 0 {
 		return t.last.account, t.last.num, nil
 	}
+	if t.owners != nil {
+		if w, ok := t.owners.get(id); ok {
+			t.last.box, t.last.owner = id, w
+			return w.account, w.num, nil
+		}
+	}
 	err = t.c.Query(`SELECT a.id, a.num FROM mailbox b JOIN account a ON a.num = b.acct WHERE b.id = ?`, func(r sqldb.Row) error {
 		account, num = store.AccountID(r.Text(0)), r.Int(1)
+		t.own(id, owner{account, num})
 		return nil
 	}, int64(id))
 	return account, num, err
+}
+
+// own notes whose a mailbox is that was read.
+func (t *tx) own(id store.MailboxID, w owner) {
+	t.last.box, t.last.owner = id, w
+	if t.owners != nil {
+		t.owners.note(id, w)
+	}
+}
+
+// Owner is whose a mailbox is, or was; empty if there is none.
+func (t *tx) Owner(id store.MailboxID) (store.AccountID, error) {
+	account, _, err := t.owner(id)
+	return account, err
 }
 
 func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message, error] {
@@ -101,6 +122,9 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 			}
 			if len(young) > 0 {
 				batch = slices.DeleteFunc(batch, func(m store.Message) bool { return m.ModSeq <= q.After })
+			}
+			if q.Again && t.hot != nil && !q.Brief && n > 0 {
+				t.hot.put(t.commits, batch)
 			}
 			if !each(batch, yield) || n < readAhead || first == last+1 {
 				return

@@ -58,9 +58,18 @@ type newsNote struct {
 	at   store.MailboxID
 	row  newsRow
 	item *newsItem
+	now  *hotRow // of row, if what it was is remembered
 }
 
 func (n *newsNote) lost() bool { return n.item == nil && n.row.uid == 0 }
+
+// hot is what is to be remembered of a row; nothing if it has gone.
+func (n *newsNote) hot() (r hotRow) {
+	if n.now != nil {
+		r = *n.now
+	}
+	return r
+}
 
 // noteRow notes a message that is written.
 func (h *held) noteRow(m *heldMessage) {
@@ -71,7 +80,13 @@ func (h *held) noteRow(m *heldMessage) {
 		h.noteLost(m.Mailbox)
 		return
 	}
-	h.notes = append(h.notes, newsNote{at: m.Mailbox, row: newsRow{m.UID, m.ModSeq, flagSet{m.bits, m.words}, m.Expunged}})
+	note := newsNote{at: m.Mailbox, row: newsRow{m.UID, m.ModSeq, flagSet{m.bits, m.words}, m.Expunged}}
+	if h.hot.has(m.Mailbox, m.UID) {
+		if r, ok := packHot(&m.Message, note.row.set); ok {
+			note.now = &r
+		}
+	}
+	h.notes = append(h.notes, note)
 }
 
 // noteLost notes that what changes in a mailbox is not remembered.
@@ -90,7 +105,12 @@ func (h *held) noteBox(was, is *store.Mailbox) {
 
 // Committed makes news of notes.
 func (h *held) Committed() {
+	if h.blind {
+		h.hot.clear()
+		h.blind = false
+	}
 	if len(h.notes) > 0 {
+		h.hot.commit(h.notes)
 		h.news.add(h.notes)
 		clear(h.notes)
 		h.notes, h.noted = h.notes[:0], 0

@@ -17,6 +17,7 @@ import (
 	"github.com/mailkeel/mailkeel"
 	"github.com/mailkeel/mailkeel/internal/sqldb"
 	"github.com/mailkeel/mailkeel/store"
+	"github.com/mailkeel/mailkeel/store/blob"
 	"github.com/mailkeel/mailkeel/store/blob/memblob"
 	"github.com/mailkeel/mailkeel/store/sqlstore"
 )
@@ -28,6 +29,7 @@ type watcher struct {
 	ms     map[store.UID]string // ModSeq and flags
 
 	told, read int
+	remembered int // messages that the backend had not to read
 }
 
 func show(m *store.Message) string {
@@ -75,8 +77,56 @@ func (w *watcher) look(ctx context.Context) (err error) {
 	return nil
 }
 
+// list reads some messages, which are remembered then.
+func (w *watcher) list(ctx context.Context, uids []store.UID) (map[store.UID]string, error) {
+	ms, _, err := w.access.Read(ctx, w.box.ID, uids, 0, nil)
+	out := map[store.UID]string{}
+	for _, m := range ms {
+		out[m.UID] = fmt.Sprintf("%+v", m.Message)
+	}
+	return out, err
+}
+
+// agree compares what is read with what is remembered with what there is.
+func (w *watcher) agree(ctx context.Context, b *sqlstore.Backend) error {
+	there := map[store.UID]string{}
+	var uids []store.UID
+	for uid := store.UID(1); uid < w.box.UIDNext; uid++ {
+		uids = append(uids, uid)
+	}
+	err := w.access.Scan(ctx, w.box.ID, store.Query{}, func(_ store.Mailbox, ms iter.Seq2[store.Message, error]) error {
+		clear(there)
+		for m, err := range ms {
+			if err != nil {
+				return err
+			}
+			there[m.UID] = fmt.Sprintf("%+v", m)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	w.remembered += len(b.Remembered(w.box.ID, uids, nil))
+	for range 2 {
+		read, err := w.list(ctx, uids)
+		if err != nil {
+			return err
+		}
+		if !maps.Equal(read, there) {
+			for uid := range w.box.UIDNext {
+				if read[uid] != there[uid] {
+					return fmt.Errorf("UID %d: read\n%s, there is\n%s", uid, read[uid], there[uid])
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // TestRecentIsWhatAScanWouldTell: several change mailboxes at once, in all ways, and fail
-// to; at every moment those who are told what changed know as much as those who read.
+// to; at every moment those who are told what changed know as much as those who read, and
+// what is remembered of messages is what there is.
 func TestRecentIsWhatAScanWouldTell(t *testing.T) {
 	db, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "db"), sqldb.Options{Alone: true})
 	if err != nil {
@@ -91,15 +141,7 @@ func TestRecentIsWhatAScanWouldTell(t *testing.T) {
 	st := &store.Store{Backend: backend, Blobs: &memblob.Store{}, Limit: func(context.Context, store.AccountID) (mailkeel.Quota, error) {
 		return mailkeel.Quota{Messages: quota}, nil
 	}}
-	w, err := st.Blobs.Create(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	io.WriteString(w, "Subject: x\r\n\r\nx\r\n")
-	info, err := w.Commit()
-	if err != nil {
-		t.Fatal(err)
-	}
+	info := content(t, st.Blobs)
 	a := st.As("ann")
 	inbox, err := a.Folder(t.Context(), "INBOX")
 	if err != nil {
@@ -182,8 +224,15 @@ func TestRecentIsWhatAScanWouldTell(t *testing.T) {
 		}
 		for _, w := range watchers[:2] { // these also look meanwhile
 			all.Go(func() {
-				for range 10 {
+				for n := range 10 {
 					if err := w.look(t.Context()); err != nil {
+						t.Error(err)
+					}
+					var uids []store.UID
+					for uid := store.UID(n + 1); uid < w.box.UIDNext; uid += 2 {
+						uids = append(uids, uid)
+					}
+					if _, err := w.list(t.Context(), uids); err != nil {
 						t.Error(err)
 					}
 				}
@@ -194,6 +243,9 @@ func TestRecentIsWhatAScanWouldTell(t *testing.T) {
 			if err := w.look(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+			if err := w.agree(t.Context(), backend); err != nil {
+				t.Fatalf("round %d, watcher %d: %v", round, i, err)
+			}
 			box, ms, err := w.scan(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -203,20 +255,41 @@ func TestRecentIsWhatAScanWouldTell(t *testing.T) {
 			}
 		}
 	}
-	told, read := 0, 0
+	told, read, remembered := 0, 0, 0
 	for _, w := range watchers {
-		told, read = told+w.told, read+w.read
+		told, read, remembered = told+w.told, read+w.read, remembered+w.remembered
+	}
+	if remembered == 0 {
+		t.Error("no message was remembered")
 	}
 	if told < read {
 		t.Errorf("told %d times, and read %d times", told, read)
 	}
-	t.Logf("told %d times, read %d times", told, read)
+	t.Logf("told %d times, read %d times, %d messages remembered", told, read, remembered)
+}
+
+// content makes the bytes of a message.
+func content(t *testing.T, blobs blob.Store) blob.Info {
+	t.Helper()
+	w, err := blobs.Create(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, "Subject: x\r\n\r\nx\r\n")
+	info, err := w.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
 }
 
 // TestWhoIsNotAloneRemembersNothing: another process may have written.
 func TestWhoIsNotAloneRemembersNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
+	blobs := new(memblob.Store)
+	info := content(t, blobs)
 	var as []*store.Access
+	var bs []*sqlstore.Backend
 	for range 2 {
 		db, err := sqldb.OpenSQLite(path, sqldb.Options{})
 		if err != nil {
@@ -227,13 +300,23 @@ func TestWhoIsNotAloneRemembersNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		as = append(as, (&store.Store{Backend: b}).As("ann"))
+		as, bs = append(as, (&store.Store{Backend: b, Blobs: blobs}).As("ann")), append(bs, b)
 	}
 	f, err := as[0].Folder(t.Context(), "INBOX")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range slices.Concat(as, as) {
+	for i, a := range slices.Concat(as, as) {
+		if _, err := a.Append(t.Context(), f.ID, store.Append{Blob: info}); err != nil {
+			t.Fatal(err)
+		}
+		ms, _, err := a.Read(t.Context(), f.ID, []store.UID{store.UID(i + 1)}, 0, nil)
+		if err != nil || len(ms) != 1 {
+			t.Fatal(ms, err)
+		}
+		if ms := bs[i%2].Remembered(f.ID, []store.UID{store.UID(i + 1)}, nil); len(ms) > 0 {
+			t.Error("one of two remembers", ms)
+		}
 		if _, err := a.Create(t.Context(), fmt.Sprint(rand.Int()), ""); err != nil {
 			t.Fatal(err)
 		}

@@ -59,13 +59,15 @@ type Backend struct {
 	// the database has more than one writer.
 	shared *held
 	// many is set if Updates run side by side, and so lock what they change.
-	many *many
+	many   *many
+	owners owners
 }
 
 var (
 	_ store.Backend  = (*Backend)(nil)
 	_ store.Awaiting = (*Backend)(nil)
 	_ store.Recent   = (*Backend)(nil)
+	_ store.Memory   = (*Backend)(nil)
 )
 
 // topic is what Watch listens to.
@@ -82,7 +84,7 @@ func New(ctx context.Context, db sqldb.DB) (*Backend, error) {
 	if one, ok := db.(sqldb.Buffering); ok {
 		h := newHeld()
 		if a, ok := db.(sqldb.Alone); ok && a.Alone() {
-			h.news = newNews()
+			h.news, h.hot = newNews(), new(hot)
 		}
 		b.shared = one.Buffer("store", h).(*held)
 	}
@@ -121,7 +123,16 @@ func (b *Backend) UpdateAfter(ctx context.Context, wait func() error, fn func(st
 
 // View runs fn on a snapshot.
 func (b *Backend) View(ctx context.Context, fn func(store.Tx) error) error {
-	return b.db.View(ctx, func(c sqldb.Conn) error { return fn(&tx{c: c}) })
+	t := tx{owners: &b.owners}
+	if b.shared != nil && b.shared.hot != nil {
+		t.hot = b.shared.hot
+		t.commits = t.hot.commits.Load()
+	}
+	return b.db.View(ctx, func(c sqldb.Conn) error {
+		t := t
+		t.c = c
+		return fn(&t)
+	})
 }
 
 // Watch tells of what is committed in this process, and with a database that

@@ -14,15 +14,22 @@ type tx struct {
 	c    sqldb.Conn
 	h    *held // nil in a View
 	many *many // nil if there is one writer
+	// owners is nil in an Update: what that reads may be undone.
+	owners *owners
+	// hot takes what a View reads, which began after so many commits; or is nil.
+	hot     *hot
+	commits uint64
 	// last is of the mailbox that was read last: whose it is never changes.
 	last struct {
-		box     store.MailboxID
-		account store.AccountID
-		num     int64
+		box store.MailboxID
+		owner
 	}
 }
 
-var _ store.Tx = (*tx)(nil)
+var (
+	_ store.Tx     = (*tx)(nil)
+	_ store.Owners = (*tx)(nil)
+)
 
 var errReadOnly = errors.New("sqlstore: write in a View")
 
@@ -119,7 +126,7 @@ func (t *tx) box(where string, args ...any) (mb store.Mailbox, err error) {
 	found := false
 	err = t.c.Query(`SELECT `+boxColumns+` FROM mailbox b JOIN account a ON a.num = b.acct WHERE `+where, func(r sqldb.Row) error {
 		mb, found = readBox(r), true
-		t.last.box, t.last.account, t.last.num = mb.ID, mb.Account, r.Int(boxAccount)
+		t.own(mb.ID, owner{mb.Account, r.Int(boxAccount)})
 		return nil
 	}, args...)
 	if err == nil && !found {
