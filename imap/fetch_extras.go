@@ -23,7 +23,7 @@ func (c *conn) fetchExtras(items *fetchItems, e *entry, name func(string)) error
 		switch {
 		case e.err == nil:
 			name("PREVIEW ")
-			c.w.string(e.cold.Preview)
+			c.w.string(string(e.cold.Preview))
 		case items.lazy:
 			name("PREVIEW NIL")
 		default:

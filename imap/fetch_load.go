@@ -3,6 +3,7 @@ package imap
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/mailkeel/mailkeel/internal/message"
 	"github.com/mailkeel/mailkeel/store"
@@ -11,8 +12,8 @@ import (
 // How many messages are read at a time, of how many bytes in cold rows, and over how
 // many unwanted ones between.
 const (
-	hotBatch  = 256
-	coldBatch = 96
+	hotBatch  = 192
+	coldBatch = 64
 	coldRoom  = 64 << 10
 	maxGap    = 32
 )
@@ -58,8 +59,9 @@ func (e *entry) structure() (*message.Part, error) {
 }
 
 // load reads messages and calls fn with some of them at a time, in order, until it
-// returns an error. The entries are used again after fn returned. While fn deals with
-// some the next are read, if the server has a helper to spare.
+// returns an error. The entries are used again after fn returned. If the server has a
+// helper to spare it reads the next ones meanwhile, and so does the session itself
+// rather than wait for it.
 func (c *conn) load(spans []span, level rowLevel, fn func([]*entry) error) error {
 	l := &loading{c: c, ctx: c.ctx, box: c.sel.id, size: hotBatch, read: c.access.Read}
 	if level >= coldRows {
@@ -72,35 +74,33 @@ func (c *conn) load(spans []span, level rowLevel, fn func([]*entry) error) error
 	next, stop := iter.Pull(batches(spans, l.size, maxGap))
 	defer stop()
 	l.next = next
-	now, ahead := new(portion), new(portion)
 	defer l.end()
-	defer func() {
-		now.wait()
-		ahead.wait()
-	}()
-	if !l.begin(now) {
-		return nil
-	}
-	l.fill(now)
-	for more := true; more; now, ahead = ahead, now {
+	for l.begin() {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		if now.wait(); now.err != nil {
-			return now.err
+		p := l.queue[0]
+		l.start()
+		switch p.state {
+		case isBegun:
+			l.fill(p)
+		case isHelped:
+			if q := l.first(); q != nil && !p.isRead() {
+				l.fill(q)
+				q.state = isFilled
+			}
+			p.wait()
+			l.start()
 		}
-		l.at += now.done
-		if more = l.begin(ahead); more {
-			l.start(ahead)
+		if p.err != nil {
+			return p.err
 		}
-		some := now.es[:now.done]
-		meet(some, now.rows)
+		some := p.es[:p.done]
+		meet(some, p.rows.Messages)
 		if err := fn(some); err != nil {
 			return err
 		}
-		if more && !ahead.helped {
-			l.fill(ahead)
-		}
+		l.finish(p)
 	}
 	return nil
 }
@@ -114,65 +114,96 @@ type loading struct {
 	ctx        context.Context
 	box        store.MailboxID
 	size, room int
-	read       func(context.Context, store.MailboxID, []store.UID, int, []store.Parsed) ([]store.Parsed, int, error)
+	read       func(context.Context, store.MailboxID, []store.UID, int, *store.Rows) (int, error)
 	next       func() ([]span, bool)
-	batch      []head // of messages that lie together
-	at         int    // how many of them were read
+	queue      []*portion // in order; fn is given the first
+	free       *portion
 
 	helper chan *portion // to read; nil if nobody has helped yet
+	helped *portion      // by the helper
 }
 
-type head struct {
-	seq uint32
-	row row
-}
+// maxPortions is how many there are at most: one for fn, or for the session to wait for,
+// one for the helper, and one for the session itself.
+const maxPortions = 3
 
-// A portion is what is read at once.
+// A portion is messages that lie together, and are read at once.
 type portion struct {
 	entries []entry
-	es      []*entry
+	es      []*entry // of those that are not dealt with
 	uids    []store.UID
-	rows    []store.Parsed
-	done    int // of es
+	rows    store.Rows
+	done    int // of es, when it was read
 	err     error
 
-	helped   bool          // by a helper
-	read     chan struct{} // who closes it when it has read; nil if it was waited for
+	state    int
+	read     chan struct{} // closed by the helper
 	panicked any           // what the helper did
 }
 
-// begin lets p be what comes next, and reports whether there is something.
-func (l *loading) begin(p *portion) bool {
-	if l.at == len(l.batch) {
+// What a portion is.
+const (
+	isBegun  = iota // not read
+	isHelped        // the helper reads it, or has
+	isFilled
+)
+
+// begin fills the queue, and reports whether there is something in it.
+func (l *loading) begin() bool {
+	for len(l.queue) < maxPortions {
 		part, ok := l.next()
 		if !ok {
-			return false
+			break
 		}
-		l.batch, l.at = l.batch[:0], 0
+		p := l.free
+		if l.free = nil; p == nil {
+			p = &portion{entries: make([]entry, l.size), rows: store.Rows{Messages: make([]store.Parsed, 0, l.size)}}
+		}
+		p.es, p.uids, p.state = p.es[:0], p.uids[:0], isBegun
 		for seq, r := range l.c.sel.snap.all(part) {
-			l.batch = append(l.batch, head{seq, r})
+			e := &p.entries[len(p.es)]
+			*e = entry{seq: seq, row: r}
+			p.es, p.uids = append(p.es, e), append(p.uids, r.uid)
+		}
+		l.queue = append(l.queue, p)
+	}
+	return len(l.queue) > 0
+}
+
+// finish takes what fn has dealt with out of the queue.
+func (l *loading) finish(p *portion) {
+	if p.done < len(p.es) { // there was no room for the rest
+		p.es, p.uids, p.state = slices.Delete(p.es, 0, p.done), slices.Delete(p.uids, 0, p.done), isBegun
+		return
+	}
+	l.queue = append(l.queue[:0], l.queue[1:]...)
+	l.free = p
+}
+
+// first returns the first portion behind the one for fn that nobody has read.
+func (l *loading) first() *portion {
+	for _, p := range l.queue[1:] {
+		if p.state == isBegun {
+			return p
 		}
 	}
-	if p.entries == nil {
-		p.entries = make([]entry, l.size)
-		p.rows = make([]store.Parsed, 0, l.size)
-	}
-	p.es, p.uids, p.helped = p.es[:0], p.uids[:0], false
-	for _, h := range l.batch[l.at:] {
-		e := &p.entries[len(p.es)]
-		*e = entry{seq: h.seq, row: h.row}
-		p.es, p.uids = append(p.es, e), append(p.uids, h.row.uid)
-	}
-	return true
+	return nil
 }
 
-// fill reads p.
+// fill reads p. It looks at nothing of l that changes.
 func (l *loading) fill(p *portion) {
-	p.rows, p.done, p.err = l.read(l.ctx, l.box, p.uids, l.room, p.rows)
+	p.done, p.err = l.read(l.ctx, l.box, p.uids, l.room, &p.rows)
 }
 
-// start lets a helper read p, if there is one.
-func (l *loading) start(p *portion) {
+// start gives the helper something to read, if there is one and it has nothing.
+func (l *loading) start() {
+	if l.helped != nil && !l.helped.isRead() {
+		return
+	}
+	p := l.first()
+	if p == nil {
+		return
+	}
 	helpers := l.c.srv.searchHelpers()
 	select {
 	case helpers <- struct{}{}:
@@ -183,11 +214,11 @@ func (l *loading) start(p *portion) {
 		l.helper = make(chan *portion)
 		go l.help(l.helper, helpers)
 	}
-	p.helped, p.read = true, make(chan struct{})
+	p.state, p.read, l.helped = isHelped, make(chan struct{}), p
 	l.helper <- p
 }
 
-// help reads what start gives it. It looks at nothing of l that changes.
+// help reads what start gives it.
 func (l *loading) help(work chan *portion, helpers chan struct{}) {
 	for p := range work {
 		func() {
@@ -201,20 +232,32 @@ func (l *loading) help(work chan *portion, helpers chan struct{}) {
 	}
 }
 
-// end lets the helper go.
+// end lets the helper go, when it has read.
 func (l *loading) end() {
-	if l.helper != nil {
-		close(l.helper)
+	if l.helper == nil {
+		return
+	}
+	close(l.helper)
+	<-l.helped.read
+	if l.helped.state == isHelped { // nobody waited for it
+		l.helped.wait()
 	}
 }
 
-// wait returns when nobody reads p any more.
-func (p *portion) wait() {
-	if p.read == nil {
-		return
+// isRead reports whether the helper has read p.
+func (p *portion) isRead() bool {
+	select {
+	case <-p.read:
+		return true
+	default:
+		return false
 	}
+}
+
+// wait returns when the helper has read p.
+func (p *portion) wait() {
 	<-p.read
-	p.read = nil
+	p.state = isFilled
 	if v := p.panicked; v != nil {
 		p.panicked = nil
 		panic(v)

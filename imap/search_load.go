@@ -62,12 +62,12 @@ func (s *searcher) read(from int) (es []*entry, err error) {
 	if s.q.level >= coldRows {
 		room = searchRoom
 	}
-	s.rows, done, err = s.c.access.ReadOnce(s.c.ctx, s.c.sel.id, s.uids[from:], room, s.rows)
+	done, err = s.c.access.ReadOnce(s.c.ctx, s.c.sel.id, s.uids[from:], room, &s.rows)
 	if err != nil {
 		return nil, err
 	}
 	es = s.es[from : from+done]
-	meet(es, s.rows)
+	meet(es, s.rows.Messages)
 	return es, nil
 }
 

@@ -183,7 +183,7 @@ type searcher struct {
 	entries []entry
 	es      []*entry // of entries
 	uids    []store.UID
-	rows    []store.Parsed
+	rows    store.Rows
 	hits    []int
 	raw     []byte
 	message searchtext.Message

@@ -39,26 +39,24 @@ func (s *Store) coldPieces() int {
 	return n / coldPieceSize
 }
 
-// recall appends the bytes of cold rows that are remembered to room, and sets those of
-// ms. The others have Err not nil.
-func (s *Store) recall(ms []Parsed, room []byte) []byte {
+// recall sets those cold rows of ms that are remembered, with bytes in the memory of
+// into. The others have Err not nil.
+func (s *Store) recall(ms []Parsed, into *Rows) {
 	if s.coldPieces() <= 0 {
-		return room
+		return
 	}
 	k := &s.cold
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	for i := range ms {
 		if p, ok := k.at[ms[i].ID]; ok {
-			room = k.pieces[p.piece-k.first].read(&ms[i], p.off, room, len(ms)-i)
+			k.pieces[p.piece-k.first].read(&ms[i], p.off, into, len(ms)-i)
 		}
 	}
-	return room
 }
 
-// read sets the cold row of p, if the one at off is its. When room is full there is a new
-// one, for about that many rows.
-func (k *coldPiece) read(p *Parsed, off uint32, room []byte, rows int) []byte {
+// read sets the cold row of p, if the one at off is its, which may be one of so many.
+func (k *coldPiece) read(p *Parsed, off uint32, into *Rows, rows int) {
 	b := k.b[off:]
 	num := func() int {
 		v, n := binary.Uvarint(b)
@@ -67,25 +65,21 @@ func (k *coldPiece) read(p *Parsed, off uint32, room []byte, rows int) []byte {
 	}
 	sum, account := uint32(num()), num()
 	if string(b[:account]) != string(p.Account) {
-		return room
+		return
 	}
 	b = b[account:]
 	prefix, envelope, structure, preview := num(), num(), num(), num()
 	c := Cold{Account: p.Account, ID: p.ID, Sum: sum}
 	// The caller's own bytes, so that who is slow does not hold the whole piece.
-	from, size := len(room), prefix+envelope+structure
-	if size > cap(room)-from {
-		from, room = 0, make([]byte, 0, max(size, min(size*rows, 32<<10)))
-	}
-	room = append(room, b[:size]...)
-	own := room[from:]
+	size := prefix + envelope + structure + preview
+	own := into.room(size, rows)
+	copy(own, b)
 	c.Prefix, own = own[:prefix:prefix], own[prefix:]
-	c.Envelope, c.Structure = own[:envelope:envelope], own[envelope:len(own):len(own)]
-	c.Preview = string(b[size:][:preview])
+	c.Envelope, own = own[:envelope:envelope], own[envelope:]
+	c.Structure, c.Preview = own[:structure:structure], own[structure:len(own):len(own)]
 	if c.Check(&p.Message) == nil {
 		p.Cold, p.Err = c, nil
 	}
-	return room
 }
 
 // remember keeps the cold rows of ms.

@@ -1,9 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +15,7 @@ func parsedRows(account AccountID, first, behind MessageID, preview int) (ms []P
 	for id := first; id < behind; id++ {
 		env := message.EncodeEnvelope(&message.Envelope{Subject: fmt.Sprint("message ", id)}, nil)
 		p := Parsed{Message: Message{ID: id, Account: account, Received: time.UnixMilli(int64(id)).UTC(), Blob: "b", Size: 10}}
-		p.Cold = Cold{Account: account, ID: id, Prefix: []byte("P: 1\r\n"), Envelope: env, Structure: []byte{2, byte(id)}, Preview: strings.Repeat("p", preview)}
+		p.Cold = Cold{Account: account, ID: id, Prefix: []byte("P: 1\r\n"), Envelope: env, Structure: []byte{2, byte(id)}, Preview: bytes.Repeat([]byte("p"), preview)}
 		p.Cold.seal(&p.Message)
 		ms = append(ms, p)
 	}
@@ -29,7 +29,8 @@ func recalled(t *testing.T, s *Store, want []Parsed) (ids []MessageID) {
 	for i := range ms {
 		ms[i] = Parsed{Message: want[i].Message, Err: errNoCold}
 	}
-	room := s.recall(ms, nil)
+	var into Rows
+	s.recall(ms, &into)
 	for i := range ms {
 		if ms[i].Err != nil {
 			if ms[i].Err != errNoCold || ms[i].Cold.ID != 0 {
@@ -43,7 +44,7 @@ func recalled(t *testing.T, s *Store, want []Parsed) (ids []MessageID) {
 		ids = append(ids, ms[i].ID)
 	}
 	// What was given is the caller's own.
-	clear(room)
+	clear(into.bytes)
 	return ids
 }
 
@@ -75,7 +76,7 @@ func TestColdRowsThatMayChangeAreNotRemembered(t *testing.T) {
 	ms[1].Cold.Envelope = nil // not parsed
 	ms[2].Cold.Envelope = []byte{1, 2, 3}
 	ms[3].Cold.Sum = 0
-	ms[4].Cold.Preview = strings.Repeat("x", coldPieceSize)
+	ms[4].Cold.Preview = make([]byte, coldPieceSize)
 	s.remember(ms)
 	if got := recalled(t, s, ms); got != nil {
 		t.Errorf("%d are remembered", got)

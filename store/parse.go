@@ -31,7 +31,7 @@ func (s *Store) ParseFrom(ctx context.Context, open func(context.Context) (io.Re
 	return Cold{
 		Envelope:  message.EncodeEnvelope(&m.Envelope, m.Usual),
 		Structure: message.EncodePart(&m.Root),
-		Preview:   m.Preview,
+		Preview:   []byte(m.Preview),
 	}, nil
 }
 

@@ -23,32 +23,54 @@ var errNoCold = fmt.Errorf("%w: it has no cold row", ErrDamaged)
 // coldChunk is how many cold rows are read before it is known how large they are.
 const coldChunk = 32
 
-// Read returns those of some messages of a mailbox that are there, in order of UID,
-// in the memory of out; the right r. uids are in order, too. With room for cold rows
-// these are read as well, as by Cold, until they have about that many bytes: done says
-// how many of uids were dealt with, and the others are for the next call. It is meant
-// for those who read many messages, some at a time. Cold rows are remembered for a while.
-func (a *Access) Read(ctx context.Context, id MailboxID, uids []UID, room int, out []Parsed) ([]Parsed, int, error) {
-	return a.read(ctx, id, uids, room, out, true)
+// Rows are messages that were read, and the memory in which they lie, to be used again.
+// The zero value is ready.
+type Rows struct {
+	Messages []Parsed
+
+	bytes []byte // of cold rows
+}
+
+// rowBytes is how much memory for cold rows is made at once, at most.
+const rowBytes = 64 << 10
+
+// room returns memory for n bytes of a cold row, which may be one of about so many.
+func (r *Rows) room(n, rows int) []byte {
+	from := len(r.bytes)
+	if n > cap(r.bytes)-from {
+		from, r.bytes = 0, make([]byte, 0, max(n, min(max(n*rows, 2*cap(r.bytes)), rowBytes)))
+	}
+	r.bytes = r.bytes[:from+n]
+	return r.bytes[from:]
+}
+
+// Read reads those of some messages of a mailbox that are there, in order of UID; the
+// right r. uids are in order, too. With room for cold rows these are read as well, as by
+// Cold, until they have about that many bytes: done says how many of uids were dealt
+// with, and the others are for the next call. It is meant for those who read many
+// messages, some at a time. What into held before is overwritten. Cold rows are
+// remembered for a while.
+func (a *Access) Read(ctx context.Context, id MailboxID, uids []UID, room int, into *Rows) (done int, err error) {
+	return a.read(ctx, id, uids, room, into, true)
 }
 
 // ReadOnce is Read for those who read so much that it is not worth to be remembered.
-func (a *Access) ReadOnce(ctx context.Context, id MailboxID, uids []UID, room int, out []Parsed) ([]Parsed, int, error) {
-	return a.read(ctx, id, uids, room, out, false)
+func (a *Access) ReadOnce(ctx context.Context, id MailboxID, uids []UID, room int, into *Rows) (done int, err error) {
+	return a.read(ctx, id, uids, room, into, false)
 }
 
-func (a *Access) read(ctx context.Context, id MailboxID, uids []UID, room int, out []Parsed, remember bool) (_ []Parsed, done int, err error) {
-	known := out[:0]
+func (a *Access) read(ctx context.Context, id MailboxID, uids []UID, room int, into *Rows, remember bool) (done int, err error) {
+	known := into.Messages[:0]
 	if remember {
 		known = a.remembered(id, uids, known)
 	}
+	into.Messages, into.bytes = known, into.bytes[:0]
 	whole := false
 	if len(known) == len(uids) {
 		done = len(uids)
 		if whole = room <= 0; !whole {
-			done, whole = a.store.recallAll(known, room)
+			done, whole = a.store.recallAll(into, room)
 		}
-		out = known[:done]
 	}
 	if !whole {
 		again := false
@@ -57,17 +79,19 @@ func (a *Access) read(ctx context.Context, id MailboxID, uids []UID, room int, o
 				known = a.remembered(id, uids, known[:0])
 			}
 			again = true
-			out, done, err = a.readRows(tx, id, uids, known, room, remember)
+			into.Messages, into.bytes = known, into.bytes[:0]
+			done, err = a.readRows(tx, id, uids, room, into, remember)
 			return err
 		})
 	}
 	if err == nil && room > 0 {
-		err = a.store.parseMissing(ctx, out)
+		err = a.store.parseMissing(ctx, into.Messages)
 	}
 	if err != nil {
-		return out[:0], 0, err
+		into.Messages = into.Messages[:0]
+		return 0, err
 	}
-	return out, done, nil
+	return done, nil
 }
 
 // remembered appends those of some messages of the account's own that the backend
@@ -82,42 +106,43 @@ func (a *Access) remembered(id MailboxID, uids []UID, out []Parsed) []Parsed {
 	return out
 }
 
-// readRows is read but for those that are known.
-func (a *Access) readRows(tx Tx, id MailboxID, uids []UID, known []Parsed, room int, remember bool) (out []Parsed, done int, err error) {
+// readRows is read but for those messages that into has.
+func (a *Access) readRows(tx Tx, id MailboxID, uids []UID, room int, into *Rows, remember bool) (done int, err error) {
 	mb := Mailbox{Account: a.account}
 	mine, err := a.owns(tx, id)
 	if err == nil && !mine {
 		mb, _, err = a.rights(tx, id, "r")
 	}
 	if err == nil {
-		out, err = readHot(tx, id, uids, known, remember)
+		into.Messages, err = readHot(tx, id, uids, into.Messages, remember)
 	}
-	if err == nil && mine && len(out) < len(uids) { // perhaps because it has gone as a whole
+	if err == nil && mine && len(into.Messages) < len(uids) { // perhaps because it has gone as a whole
 		_, _, err = a.rights(tx, id, "r")
 	}
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
+	ms := into.Messages
 	if mb.Account != a.account {
 		set, err := readSeen(tx, &mb, a.account)
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
-		for i := range out {
-			set.view(&out[i].Message)
+		for i := range ms {
+			set.view(&ms[i].Message)
 		}
 	}
 	done = len(uids)
 	if room <= 0 {
-		return out, done, nil
+		return done, nil
 	}
-	n, err := a.store.readCold(tx, mb.Account, out, room, remember)
-	if err == nil && n < len(out) {
-		out = out[:n]
-		done, _ = slices.BinarySearch(uids, out[n-1].UID)
+	n, err := a.store.readCold(tx, mb.Account, into, room, remember)
+	if err == nil && n < len(ms) {
+		into.Messages = ms[:n]
+		done, _ = slices.BinarySearch(uids, ms[n-1].UID)
 		done++
 	}
-	return out, done, err
+	return done, err
 }
 
 // owns reports whether the account owns a mailbox for certain.
@@ -153,7 +178,7 @@ func readHot(tx Tx, id MailboxID, uids []UID, known []Parsed, again bool) ([]Par
 		uids = uids[n:]
 		for m, err := range tx.Messages(id, Query{First: run[0], Last: run[n-1], Again: again}) {
 			if err != nil {
-				return nil, err
+				return out[:0], err
 			}
 			for len(run) > 0 && run[0] < m.UID {
 				run = run[1:]
@@ -171,9 +196,9 @@ func readHot(tx Tx, id MailboxID, uids []UID, known []Parsed, again bool) ([]Par
 
 // readCold reads the cold rows of messages until they fill room, and says of how many
 // it has; of one at least.
-func (s *Store) readCold(tx Tx, id AccountID, ms []Parsed, room int, remember bool) (done int, err error) {
+func (s *Store) readCold(tx Tx, id AccountID, into *Rows, room int, remember bool) (done int, err error) {
+	ms := into.Messages
 	ids := make([]MessageID, 0, min(len(ms), 4*coldChunk))
-	var recalled []byte
 	size := 0
 	for n := coldChunk; done < len(ms) && (done == 0 || size < room); {
 		if done > 0 { // as many as will fit, if they are like the others
@@ -184,7 +209,7 @@ func (s *Store) readCold(tx Tx, id AccountID, ms []Parsed, room int, remember bo
 			part[i].Cold, part[i].Err = Cold{}, errNoCold
 		}
 		if remember {
-			recalled = s.recall(part, recalled)
+			s.recall(part, into)
 		}
 		ids = ids[:0]
 		for i := range part {
@@ -192,7 +217,7 @@ func (s *Store) readCold(tx Tx, id AccountID, ms []Parsed, room int, remember bo
 				ids = append(ids, part[i].ID)
 			}
 		}
-		if err := fillCold(tx, id, ids, part); err != nil {
+		if err := fillCold(tx, id, ids, part, into); err != nil {
 			return 0, err
 		}
 		if remember && len(ids) > 0 {
@@ -207,14 +232,14 @@ func (s *Store) readCold(tx Tx, id AccountID, ms []Parsed, room int, remember bo
 }
 
 // recallAll is readCold for messages whose cold rows are all remembered.
-func (s *Store) recallAll(ms []Parsed, room int) (done int, all bool) {
-	var recalled []byte
+func (s *Store) recallAll(into *Rows, room int) (done int, all bool) {
+	ms := into.Messages
 	for i := range ms {
 		ms[i].Err = errNoCold
 	}
 	for size := 0; done < len(ms) && (done == 0 || size < room); {
 		part := ms[done:min(done+coldChunk, len(ms))]
-		recalled = s.recall(part, recalled)
+		s.recall(part, into)
 		for i := range part {
 			if part[i].Err != nil {
 				return 0, false
@@ -223,6 +248,7 @@ func (s *Store) recallAll(ms []Parsed, room int) (done int, all bool) {
 		}
 		done += len(part)
 	}
+	into.Messages = ms[:done]
 	return done, true
 }
 
@@ -231,16 +257,13 @@ func (c *Cold) size() int {
 }
 
 // fillCold reads the cold rows of those of part that have these IDs.
-func fillCold(tx Tx, id AccountID, ids []MessageID, part []Parsed) error {
+func fillCold(tx Tx, id AccountID, ids []MessageID, part []Parsed, into *Rows) error {
 	if len(ids) == 0 {
 		return nil
 	}
 	// They mostly come in the order of their IDs, which is mostly that of UIDs.
 	next := 0
-	for c, err := range tx.Cold(id, ids...) {
-		if err != nil {
-			return err
-		}
+	take := func(c Cold) {
 		for range part {
 			p := &part[next]
 			next = (next + 1) % len(part)
@@ -249,6 +272,15 @@ func fillCold(tx Tx, id AccountID, ids []MessageID, part []Parsed) error {
 				break
 			}
 		}
+	}
+	if b, ok := tx.(Borrowing); ok {
+		return b.ColdIn(func(n int) []byte { return into.room(n, len(part)) }, id, ids, take)
+	}
+	for c, err := range tx.Cold(id, ids...) {
+		if err != nil {
+			return err
+		}
+		take(c)
 	}
 	return nil
 }

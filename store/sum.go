@@ -49,13 +49,8 @@ func (c *Cold) sum(m *Message) uint32 {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
 	sum := crc32.Update(0, castagnoli, b)
-	for _, f := range [...][]byte{c.Prefix, c.Envelope, c.Structure} {
+	for _, f := range [...][]byte{c.Prefix, c.Envelope, c.Structure, c.Preview} {
 		sum = crc32.Update(sum, castagnoli, f)
-	}
-	for s := c.Preview; s != ""; {
-		n := copy(buf[:], s)
-		sum = crc32.Update(sum, castagnoli, buf[:n])
-		s = s[n:]
 	}
 	return max(sum, 1)
 }

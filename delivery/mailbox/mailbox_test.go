@@ -117,7 +117,7 @@ func TestHeadStandsBeforeTheContent(t *testing.T) {
 		got[1].text != "Return-Path: <ann@x.test>\r\nDelivered-To: b@y.test\r\nSubject: hi\r\n\r\ntext\r\n" {
 		t.Errorf("filed %+v", got)
 	}
-	if c := got[0].cold; len(c.Envelope) == 0 || len(c.Structure) == 0 || c.Preview != "text" {
+	if c := got[0].cold; len(c.Envelope) == 0 || len(c.Structure) == 0 || string(c.Preview) != "text" {
 		t.Errorf("parsed %+v", c)
 	}
 }

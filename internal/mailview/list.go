@@ -375,7 +375,7 @@ func (k *known) row() Row {
 	}
 	r.From, r.To = addresses(k.env.From, maxRowAddresses), addresses(k.env.To, maxRowAddresses)
 	r.Subject, _ = line(message.DecodeHeader(k.env.Subject), maxShownSubject)
-	r.Preview, _ = line(k.cold.Preview, maxShownSubject)
+	r.Preview, _ = line(string(k.cold.Preview), maxShownSubject)
 	if t, ok := parseDate(k.env.Date); ok && t.Before(m.Received.Add(24*time.Hour)) {
 		r.Date = t
 	}

@@ -225,7 +225,7 @@ func TestADamagedMessageIsStillListed(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			c.Preview = "another"
+			c.Preview = []byte("another")
 			return tx.PutCold([]store.Cold{c})
 		}
 		return nil

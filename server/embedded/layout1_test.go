@@ -121,7 +121,7 @@ func TestMailOfTheFormerLayoutIsKept(t *testing.T) {
 	}))
 	cold, err := as.Cold(t.Context(), again[0].Mailbox, ms[0].ID)
 	h.must(err)
-	if c := cold[ms[0].ID]; c.Preview != "This is m3." || string(c.Prefix) != "X-Later: yes\r\n" || c.Sum == 0 {
+	if c := cold[ms[0].ID]; string(c.Preview) != "This is m3." || string(c.Prefix) != "X-Later: yes\r\n" || c.Sum == 0 {
 		t.Errorf("parsed as %+v", c)
 	}
 	if found, sum, code := h.check(`{"repair":true}`); len(found) > 0 || code != 0 || sum.Unsealed != 0 || sum.Sealed != 4 {

@@ -110,7 +110,7 @@ const messageColumns = `box, uid, id, thread, created, added, modseq, flags, wor
 // sets of flags, which it makes once.
 type messageReader struct {
 	account store.AccountID
-	box     store.MailboxID // for brief
+	box     store.MailboxID // for brief and live
 	flags   map[flagSet][]string
 
 	last      flagSet
@@ -140,7 +140,8 @@ func (d *messageReader) flagsOf(set flagSet) []string {
 
 // read returns a row as it is, without its mark.
 func (d *messageReader) read(r sqldb.Row) store.Message {
-	flags := d.flagsOf(flagSet{r.Int(7), r.Text(8)})
+	set := flagSet{r.Int(7), r.Text(8)}
+	flags := d.flagsOf(set)
 	d.ref = r.Append(d.ref[:0], 12)
 	m := store.Message{
 		Account: d.account, Mailbox: store.MailboxID(r.Int(0)), UID: store.UID(r.Int(1)),
@@ -155,6 +156,20 @@ func (d *messageReader) read(r sqldb.Row) store.Message {
 	return m
 }
 
+// liveColumns are those of messages of one mailbox that are there.
+const liveColumns = `uid, id, thread, created, added, modseq, flags, words, received, saved, size, blob`
+
+func (d *messageReader) live(r sqldb.Row) store.Message {
+	flags := d.flagsOf(flagSet{r.Int(6), r.Text(7)})
+	d.ref = r.Append(d.ref[:0], 11)
+	return store.Message{
+		Account: d.account, Mailbox: d.box, UID: store.UID(r.Int(0)),
+		ID: store.MessageID(r.Int(1)), Thread: store.ThreadID(r.Int(2)), Created: store.ModSeq(r.Int(3)),
+		Added: store.ModSeq(r.Int(4)), ModSeq: store.ModSeq(r.Int(5)), Flags: flags,
+		Received: unpackTime(r.Int(8)), Saved: unpackTime(r.Int(9)), Size: r.Int(10), Blob: unpackRef(d.ref),
+	}
+}
+
 const briefColumns = `uid, modseq, flags, words, dead`
 
 // brief reads what Query.Brief asks for.
@@ -167,8 +182,11 @@ func (d *messageReader) brief(r sqldb.Row) store.Message {
 
 // of returns the columns of a query and what reads them.
 func (d *messageReader) of(q *store.Query) (columns string, read func(sqldb.Row) store.Message) {
-	if q.Brief {
+	switch {
+	case q.Brief:
 		return briefColumns, d.brief
+	case !q.Tombstones:
+		return liveColumns, d.live
 	}
 	return messageColumns, d.read
 }

@@ -246,7 +246,7 @@ func (h *held) flushCold(c sqldb.Conn) error {
 	args := make([]any, 0, len(rs)*7)
 	for i := range rs {
 		r := &rs[i]
-		args = append(args, int64(r.ID), r.acct, r.Sum, r.Prefix, r.Envelope, r.Structure, []byte(r.Preview))
+		args = append(args, int64(r.ID), r.acct, r.Sum, r.Prefix, r.Envelope, r.Structure, r.Preview)
 	}
 	clear(h.rows.cold)
 	h.rows.cold = h.rows.cold[:0]

@@ -28,7 +28,7 @@ func TestHostileBytesAreKeptPostgres(t *testing.T) {
 	thread := store.ThreadKey{0, 255, 0}
 	box := store.Mailbox{Account: ann, Name: "box" + hostile, Role: hostile, UIDValidity: 1, UIDNext: 2}
 	m := store.Message{Account: ann, UID: 1, ModSeq: 1, Created: 1, Added: 1, Flags: []string{"word\xff"}, Received: at, Saved: at, Blob: blob.Ref(hostile), Size: 3}
-	cold := store.Cold{Account: ann, Prefix: []byte(hostile), Envelope: []byte(hostile), Structure: []byte(hostile), Preview: hostile}
+	cold := store.Cold{Account: ann, Prefix: []byte(hostile), Envelope: []byte(hostile), Structure: []byte(hostile), Preview: []byte(hostile)}
 	o := store.Object{Account: ann, Kind: "kind" + hostile, ID: hostile, ModSeq: 1, Data: []byte(hostile), Blob: blob.Ref(hostile)}
 	err := b.Update(t.Context(), func(tx store.Tx) error {
 		if _, err := tx.Accounts(ann); err != nil {
@@ -66,7 +66,7 @@ func TestHostileBytesAreKeptPostgres(t *testing.T) {
 		}
 		n := 0
 		for got, err := range tx.Cold(ann, m.ID) {
-			if n++; err != nil || got.Preview != hostile || string(got.Prefix) != hostile || string(got.Envelope) != hostile {
+			if n++; err != nil || string(got.Preview) != hostile || string(got.Prefix) != hostile || string(got.Envelope) != hostile {
 				t.Errorf("cold row %+v, %v", got, err)
 			}
 		}

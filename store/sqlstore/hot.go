@@ -57,19 +57,22 @@ type hotRow struct {
 	ref                    [32]byte
 }
 
-// packHot reports whether m is one of those that are remembered.
-func packHot(m *store.Message, set flagSet) (r hotRow, ok bool) {
-	ref := packRef(m.Blob)
+// packHot returns a row for m. Only messages whose content has a name of the usual form are
+// remembered; of others it is nothing.
+func packHot(m *store.Message, ref []byte, set flagSet) (r hotRow) {
 	if m.Expunged || len(ref) != len(r.ref) {
-		return r, false
+		return r
 	}
 	r = hotRow{
 		id: m.ID, thread: m.Thread, created: m.Created, added: m.Added, modSeq: m.ModSeq,
 		received: m.Received.UnixMilli(), saved: m.Saved.UnixMilli(), size: m.Size, set: set,
 	}
 	copy(r.ref[:], ref)
-	return r, true
+	return r
 }
+
+// hot is packHot for the message that was read last.
+func (d *messageReader) hot(m *store.Message) hotRow { return packHot(m, d.ref, d.last) }
 
 func (r *hotRow) unpack(d *messageReader, uid store.UID) store.Message {
 	return store.Message{
@@ -109,8 +112,8 @@ func (h *hot) has(id store.MailboxID, uid store.UID) bool {
 }
 
 // put remembers live messages of one mailbox that a reader found whose snapshot is of
-// after that commit.
-func (h *hot) put(after uint64, ms []store.Message) {
+// after that commit, and their rows.
+func (h *hot) put(after uint64, ms []store.Message, rows []hotRow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if after < h.floor {
@@ -119,10 +122,16 @@ func (h *hot) put(after uint64, ms []store.Message) {
 	for i := range ms {
 		m := &ms[i]
 		k := hotKeyOf(m.Mailbox, m.UID)
-		bits, words, err := packFlags(m.Flags)
-		r, ok := packHot(m, flagSet{bits, words})
-		if !ok || err != nil || h.changed[k.slot()] > after {
+		r := rows[i]
+		if r.id == 0 || h.changed[k.slot()] > after {
 			continue
+		}
+		if r.modSeq != m.ModSeq { // there is a mark
+			bits, words, err := packFlags(m.Flags)
+			if err != nil {
+				continue
+			}
+			r.modSeq, r.set = m.ModSeq, flagSet{bits, words}
 		}
 		run := h.runs[k]
 		if run == nil {

@@ -169,6 +169,7 @@ func (t *tx) changedMarks(acct int64, after store.ModSeq) (runs marks, over map[
 // under reads the live messages under a mark with the ModSeqs of their rows. Of q only
 // Brief counts.
 func (t *tx) under(d *messageReader, k *mark, q *store.Query) (ms []store.Message, err error) {
+	d.box = k.box
 	columns, read := d.of(q)
 	err = t.c.Query(`SELECT `+columns+` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND dead = 0 ORDER BY uid`, func(r sqldb.Row) error {
 		ms = append(ms, read(r))

@@ -1,9 +1,7 @@
 package sqlstore
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"iter"
 	"math"
 	"slices"
@@ -59,6 +57,12 @@ func (t *tx) Owner(id store.MailboxID) (store.AccountID, error) {
 	return account, err
 }
 
+const (
+	liveQuery  = `SELECT ` + liveColumns + liveRange
+	briefQuery = `SELECT ` + briefColumns + liveRange
+	liveRange  = ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? AND dead = 0 ORDER BY uid LIMIT ` + readAheadText
+)
+
 func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message, error] {
 	return func(yield func(store.Message, error) bool) {
 		account, num, err := t.owner(id)
@@ -71,11 +75,14 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 		}
 		d := &messageReader{account: account, box: id}
 		columns, read := d.of(&q)
-		var batch []store.Message
 		var young marks // over messages whose rows may be older than q.After
-		if n := int64(last) - int64(q.First); n < readAhead && n >= 0 {
-			batch = make([]store.Message, 0, n+1)
+		n := readAhead
+		if between := int64(last) - int64(q.First); between < readAhead && between >= 0 {
+			n = int(between) + 1
 		}
+		lent := t.borrow(n)
+		defer t.giveBack(lent)
+		batch, hots := lent.batch, lent.hots
 		if err == nil && q.After > 0 {
 			// Usually little has changed, and the indexes know what.
 			if young, err = t.marks(id, q.First, last, q.After); err == nil {
@@ -96,21 +103,29 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 		if len(young) > 0 {
 			after = 0
 		}
-		query := `SELECT ` + columns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? AND dead = 0 ORDER BY uid LIMIT ` + readAheadText
+		query := liveQuery
 		if q.Tombstones {
 			query = `SELECT ` + columns + ` FROM message WHERE box = ? AND uid >= ? AND uid <= ? AND modseq > ? ORDER BY uid LIMIT ` + readAheadText
+		} else if q.Brief {
+			query = briefQuery
 		}
+		again := q.Again && t.hot != nil && !q.Brief && len(young) == 0
 		for first := q.First; ; {
 			// Again, because the caller may have written.
 			if err := t.flushMessages(); err != nil {
 				yield(store.Message{}, err)
 				return
 			}
-			batch = batch[:0]
+			batch, hots = batch[:0], hots[:0]
 			err := t.c.Query(query, func(r sqldb.Row) error {
-				batch = append(batch, read(r))
+				m := read(r)
+				if again {
+					hots = append(hots, d.hot(&m))
+				}
+				batch = append(batch, m)
 				return nil
 			}, int64(id), int64(first), int64(last), int64(after))
+			lent.batch, lent.hots = batch, hots
 			n := len(batch)
 			if n > 0 && err == nil {
 				first = batch[n-1].UID + 1
@@ -123,8 +138,8 @@ func (t *tx) Messages(id store.MailboxID, q store.Query) iter.Seq2[store.Message
 			if len(young) > 0 {
 				batch = slices.DeleteFunc(batch, func(m store.Message) bool { return m.ModSeq <= q.After })
 			}
-			if q.Again && t.hot != nil && !q.Brief && n > 0 {
-				t.hot.put(t.commits, batch)
+			if again && n > 0 {
+				t.hot.put(t.commits, batch, hots)
 			}
 			if !each(batch, yield) || n < readAhead || first == last+1 {
 				return
@@ -396,22 +411,43 @@ func (t *tx) Cold(id store.AccountID, ms ...store.MessageID) iter.Seq2[store.Col
 		if num == 0 {
 			return
 		}
+		var batch []store.Cold
+		own := func(n int) []byte { return make([]byte, n) }
 		for len(ms) > 0 {
-			n := dense(ms)
-			if n >= min(minRange, len(ms)) {
-				err = t.coldBetween(id, num, ms[:n], yield)
-			} else {
-				n = min(len(ms), minRange)
-				err = sqldb.In(ms[:n], func(m store.MessageID) any { return int64(m) }, func(places string, args []any) error {
-					return t.coldOf(id, places, append(args, num), yield)
-				})
+			n := coldRun(ms)
+			batch = slices.Grow(batch[:0], n)
+			if err := t.coldRows(own, id, num, ms[:n], func(c store.Cold) { batch = append(batch, c) }); err != nil {
+				yield(store.Cold{}, err)
+				return
 			}
-			if err != nil {
-				return // the caller has it
+			if !each(batch, yield) {
+				return
 			}
 			ms = ms[n:]
 		}
 	}
+}
+
+// ColdIn is Cold with bytes in memory of the caller.
+func (t *tx) ColdIn(room func(n int) []byte, id store.AccountID, ms []store.MessageID, fn func(store.Cold)) error {
+	num, err := t.accountNum(id)
+	if num == 0 {
+		return err
+	}
+	for len(ms) > 0 && err == nil {
+		n := coldRun(ms)
+		err = t.coldRows(room, id, num, ms[:n], fn)
+		ms = ms[n:]
+	}
+	return err
+}
+
+// coldRun is how many of the first of ms are read at once.
+func coldRun(ms []store.MessageID) int {
+	if n := dense(ms); n >= min(minRange, len(ms)) {
+		return n
+	}
+	return min(len(ms), minRange)
 }
 
 // What is read as a range of IDs: at least minRange of them, or all there are, and of the
@@ -432,68 +468,52 @@ func dense(ms []store.MessageID) int {
 	return n
 }
 
-// coldBetween is coldOf for messages of ascending IDs with few others between.
-func (t *tx) coldBetween(id store.AccountID, acct int64, ms []store.MessageID, yield func(store.Cold, error) bool) error {
-	batch, err := t.readCold(id, len(ms), `SELECT `+coldColumns+` FROM cold WHERE id >= ? AND id <= ? AND acct = ? ORDER BY id`,
-		func(m store.MessageID) bool {
-			for len(ms) > 0 && ms[0] < m {
-				ms = ms[1:]
-			}
-			return len(ms) > 0 && ms[0] == m
-		}, int64(ms[0]), int64(ms[len(ms)-1]), acct)
-	return yieldCold(batch, err, yield)
-}
-
-var errStopped = errors.New("sqlstore: stopped")
-
-// coldOf yields rows, and returns an error when there is nothing more to do.
-func (t *tx) coldOf(id store.AccountID, places string, args []any, yield func(store.Cold, error) bool) error {
-	batch, err := t.readCold(id, len(args), `SELECT `+coldColumns+` FROM cold WHERE id IN `+places+` AND acct = ?`,
-		func(store.MessageID) bool { return true }, args...)
-	return yieldCold(batch, err, yield)
-}
-
 const coldColumns = `id, prefix, envelope, structure, preview, sum`
 
-// readCold reads those rows of a query that want picks, n at most.
-func (t *tx) readCold(id store.AccountID, n int, query string, want func(store.MessageID) bool, args ...any) (batch []store.Cold, err error) {
+// coldRows reads a run of cold rows.
+func (t *tx) coldRows(room func(n int) []byte, id store.AccountID, acct int64, ms []store.MessageID, fn func(store.Cold)) error {
 	if t.h != nil {
 		if err := t.h.flushCold(t.c); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	batch = make([]store.Cold, 0, n)
-	var row []byte
-	err = t.c.Query(query, func(r sqldb.Row) error {
+	if dense(ms) < len(ms) {
+		return sqldb.In(ms, func(m store.MessageID) any { return int64(m) }, func(places string, args []any) error {
+			return t.c.Query(`SELECT `+coldColumns+` FROM cold WHERE id IN `+places+` AND acct = ?`, func(r sqldb.Row) error {
+				fn(t.readCold(r, id, room))
+				return nil
+			}, append(args, acct)...)
+		})
+	}
+	return t.c.Query(`SELECT `+coldColumns+` FROM cold WHERE id >= ? AND id <= ? AND acct = ? ORDER BY id`, func(r sqldb.Row) error {
 		m := store.MessageID(r.Int(0))
-		if !want(m) {
-			return nil
+		for len(ms) > 0 && ms[0] < m {
+			ms = ms[1:]
 		}
-		row = r.Append(row[:0], 4)
-		c := store.Cold{Account: id, ID: m, Preview: string(row), Sum: uint32(r.Int(5))}
-		// One piece of memory for all three. An empty one is as good as none.
-		row = r.Append(row[:0], 1)
-		prefix := len(row)
-		row = r.Append(row, 2)
-		envelope := len(row)
-		row = r.Append(row, 3)
-		b := bytes.Clone(row)
-		c.Prefix, c.Envelope, c.Structure = b[:prefix:prefix], b[prefix:envelope:envelope], b[envelope:]
-		batch = append(batch, c)
+		if len(ms) > 0 && ms[0] == m { // no other between
+			fn(t.readCold(r, id, room))
+		}
 		return nil
-	}, args...)
-	return batch, err
+	}, int64(ms[0]), int64(ms[len(ms)-1]), acct)
 }
 
-func yieldCold(batch []store.Cold, err error, yield func(store.Cold, error) bool) error {
-	if err != nil {
-		yield(store.Cold{}, err)
-		return err
+// readCold reads a row. All its bytes are in one piece of memory.
+func (t *tx) readCold(r sqldb.Row, id store.AccountID, room func(n int) []byte) store.Cold {
+	row := r.Append(t.row[:0], 1)
+	prefix := len(row)
+	row = r.Append(row, 2)
+	envelope := len(row)
+	row = r.Append(row, 3)
+	structure := len(row)
+	row = r.Append(row, 4)
+	t.row = row
+	b := room(len(row))
+	copy(b, row)
+	return store.Cold{
+		Account: id, ID: store.MessageID(r.Int(0)), Sum: uint32(r.Int(5)),
+		Prefix: b[:prefix:prefix], Envelope: b[prefix:envelope:envelope],
+		Structure: b[envelope:structure:structure], Preview: b[structure:len(b):len(b)],
 	}
-	if !each(batch, yield) {
-		return errStopped
-	}
-	return nil
 }
 
 func (t *tx) PutCold(cs []store.Cold) error {

@@ -92,7 +92,7 @@ func (a *actor) step(n uint64, tx store.Tx, log *strings.Builder) error {
 		case 8:
 			err = tx.PutCold([]store.Cold{{
 				Account: a.id, ID: a.base + store.MessageID(box())*100 + store.MessageID(rnd.IntN(10)+1),
-				Prefix: fmt.Append(nil, rnd.IntN(9), "\x00\xff"), Envelope: []byte("e"), Preview: "\x00\xffp",
+				Prefix: fmt.Append(nil, rnd.IntN(9), "\x00\xff"), Envelope: []byte("e"), Preview: []byte("\x00\xffp"),
 			}})
 		case 9:
 			err = tx.PutThreads(a.id, store.ThreadID(rnd.IntN(9)+1), []store.ThreadKey{key(), key()}, at())

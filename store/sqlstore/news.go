@@ -82,9 +82,8 @@ func (h *held) noteRow(m *heldMessage) {
 	}
 	note := newsNote{at: m.Mailbox, row: newsRow{m.UID, m.ModSeq, flagSet{m.bits, m.words}, m.Expunged}}
 	if h.hot.has(m.Mailbox, m.UID) {
-		if r, ok := packHot(&m.Message, note.row.set); ok {
-			note.now = &r
-		}
+		r := packHot(&m.Message, packRef(m.Blob), note.row.set)
+		note.now = &r
 	}
 	h.notes = append(h.notes, note)
 }

@@ -79,9 +79,10 @@ func (w *watcher) look(ctx context.Context) (err error) {
 
 // list reads some messages, which are remembered then.
 func (w *watcher) list(ctx context.Context, uids []store.UID) (map[store.UID]string, error) {
-	ms, _, err := w.access.Read(ctx, w.box.ID, uids, 0, nil)
+	var rows store.Rows
+	_, err := w.access.Read(ctx, w.box.ID, uids, 0, &rows)
 	out := map[store.UID]string{}
-	for _, m := range ms {
+	for _, m := range rows.Messages {
 		out[m.UID] = fmt.Sprintf("%+v", m.Message)
 	}
 	return out, err
@@ -310,9 +311,9 @@ func TestWhoIsNotAloneRemembersNothing(t *testing.T) {
 		if _, err := a.Append(t.Context(), f.ID, store.Append{Blob: info}); err != nil {
 			t.Fatal(err)
 		}
-		ms, _, err := a.Read(t.Context(), f.ID, []store.UID{store.UID(i + 1)}, 0, nil)
-		if err != nil || len(ms) != 1 {
-			t.Fatal(ms, err)
+		var rows store.Rows
+		if _, err := a.Read(t.Context(), f.ID, []store.UID{store.UID(i + 1)}, 0, &rows); err != nil || len(rows.Messages) != 1 {
+			t.Fatal(rows.Messages, err)
 		}
 		if ms := bs[i%2].Remembered(f.ID, []store.UID{store.UID(i + 1)}, nil); len(ms) > 0 {
 			t.Error("one of two remembers", ms)

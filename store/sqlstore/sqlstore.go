@@ -61,6 +61,7 @@ type Backend struct {
 	// many is set if Updates run side by side, and so lock what they change.
 	many   *many
 	owners owners
+	lender lender
 }
 
 var (
@@ -123,7 +124,7 @@ func (b *Backend) UpdateAfter(ctx context.Context, wait func() error, fn func(st
 
 // View runs fn on a snapshot.
 func (b *Backend) View(ctx context.Context, fn func(store.Tx) error) error {
-	t := tx{owners: &b.owners}
+	t := tx{owners: &b.owners, lender: &b.lender}
 	if b.shared != nil && b.shared.hot != nil {
 		t.hot = b.shared.hot
 		t.commits = t.hot.commits.Load()

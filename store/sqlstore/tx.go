@@ -19,6 +19,8 @@ type tx struct {
 	// hot takes what a View reads, which began after so many commits; or is nil.
 	hot     *hot
 	commits uint64
+	row     []byte // the cold row at hand
+	lender  *lender
 	// last is of the mailbox that was read last: whose it is never changes.
 	last struct {
 		box store.MailboxID
@@ -27,8 +29,9 @@ type tx struct {
 }
 
 var (
-	_ store.Tx     = (*tx)(nil)
-	_ store.Owners = (*tx)(nil)
+	_ store.Tx        = (*tx)(nil)
+	_ store.Owners    = (*tx)(nil)
+	_ store.Borrowing = (*tx)(nil)
 )
 
 var errReadOnly = errors.New("sqlstore: write in a View")

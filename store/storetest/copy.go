@@ -24,7 +24,7 @@ var copyTests = []test{
 func testCopy(b *bench) {
 	ann := b.As("ann")
 	d := store.Delivery{Blob: hello, Received: b.clock.Now().Add(-time.Hour), Targets: []store.Target{{Account: "ann", Prefix: []byte("P: 1\r\n"), Flags: []string{"work", `\Seen`}}}}
-	d.Cold.Envelope, d.Cold.Preview = []byte{0xff}, "hi"
+	d.Cold.Envelope, d.Cold.Preview = []byte{0xff}, []byte("hi")
 	p := b.place(d)[0]
 	to := b.box("ann", "Copies")
 	b.clock.Advance(time.Hour)
@@ -38,7 +38,7 @@ func testCopy(b *bench) {
 		b.Errorf("%+v became %+v", was, is)
 	}
 	cold, err := ann.Cold(b.Context(), to.ID, is.ID)
-	if c := cold[is.ID]; err != nil || string(c.Prefix) != "P: 1\r\n" || c.Preview != "hi" || c.ID != is.ID {
+	if c := cold[is.ID]; err != nil || string(c.Prefix) != "P: 1\r\n" || string(c.Preview) != "hi" || c.ID != is.ID {
 		b.Errorf("cold row %+v, %v", c, err)
 	}
 	if done, err := ann.Copy(b.Context(), p.Mailbox, p.Mailbox, p.UID); err != nil || len(done) != 1 || done[0].To != 2 {

@@ -28,7 +28,7 @@ func (b *bench) letters(n, preview int, to ...store.AccountID) (box store.Mailbo
 			info := b.blob(text)
 			c, err := b.Parse(b.Context(), info)
 			b.must(err)
-			c.Preview = strings.Repeat("p", preview)
+			c.Preview = bytes.Repeat([]byte("p"), preview)
 			d := store.Delivery{Key: fmt.Sprintf("%s.%d", a, i), Blob: info, Cold: c,
 				Targets: []store.Target{{Account: a, Prefix: fmt.Appendf(nil, "Delivered-To: %s\r\n", a)}}}
 			if p := b.place(d)[0]; a == to[0] {
@@ -62,13 +62,16 @@ func testRead(b *bench) {
 		}
 		_, ms := b.scan(ann, box, store.Query{})
 		ms = slices.DeleteFunc(ms, func(m store.Message) bool { return !slices.Contains(uids, m.UID) })
-		got, done, err := ann.Read(b.Context(), box, uids, 1<<20, nil)
+		var rows, hots store.Rows
+		done, err := ann.Read(b.Context(), box, uids, 1<<20, &rows)
 		b.must(err)
+		got := rows.Messages
 		if done != len(uids) || len(got) != len(ms) {
 			b.Fatalf("%s: %d of %d UIDs, %d messages, not %d", tt.name, done, len(uids), len(got), len(ms))
 		}
-		hot, _, err := ann.Read(b.Context(), box, uids, 0, nil)
+		_, err = ann.Read(b.Context(), box, uids, 0, &hots)
 		b.must(err)
+		hot := hots.Messages
 		for i, m := range ms {
 			cold, err := ann.Cold(b.Context(), box, m.ID)
 			b.must(err)
@@ -80,11 +83,11 @@ func testRead(b *bench) {
 				b.Fatalf("%s: without cold rows %+v", tt.name, hot[i])
 			}
 		}
-		if again, done, err := ann.Read(b.Context(), box, uids[:1], 1<<20, got); err != nil || done != 1 || len(again) != 1 || again[0].UID != uids[0] {
-			b.Errorf("%s: in used memory: %d, %+v, %v", tt.name, done, again, err)
+		if done, err := ann.Read(b.Context(), box, uids[:1], 1<<20, &rows); err != nil || done != 1 || len(rows.Messages) != 1 || rows.Messages[0].UID != uids[0] {
+			b.Errorf("%s: in used memory: %d, %+v, %v", tt.name, done, rows.Messages, err)
 		}
-		if none, done, err := ann.Read(b.Context(), box, []store.UID{3, 4, 999}, 1<<20, got); err != nil || done != 3 || len(none) != 0 {
-			b.Errorf("%s: of what has gone: %d, %+v, %v", tt.name, done, none, err)
+		if done, err := ann.Read(b.Context(), box, []store.UID{3, 4, 999}, 1<<20, &rows); err != nil || done != 3 || len(rows.Messages) != 0 {
+			b.Errorf("%s: of what has gone: %d, %+v, %v", tt.name, done, rows.Messages, err)
 		}
 	}
 }
@@ -96,13 +99,12 @@ func testReadRoom(b *bench) {
 	for u := range store.UID(100) {
 		uids = append(uids, u+1)
 	}
-	var out []store.Parsed
+	var rows store.Rows
 	calls, seen := 0, 0
 	for rest := uids; len(rest) > 0; calls++ {
-		var done int
-		var err error
-		out, done, err = b.As("ann").Read(b.Context(), box, rest, room, out)
+		done, err := b.As("ann").Read(b.Context(), box, rest, room, &rows)
 		b.must(err)
+		out := rows.Messages
 		// How large they are is not known at first.
 		if done == 0 || len(out) != done || len(out)*size > max(2*room, 32*(size+1000)) {
 			b.Fatalf("%d UIDs, %d messages", done, len(out))
@@ -123,15 +125,17 @@ func testReadRoom(b *bench) {
 func testReadRights(b *bench) {
 	b.raw = true // of the damage
 	box := b.letters(3, 10, "ann")
-	_, _, err := b.As("bob").Read(b.Context(), box, []store.UID{1}, 1, nil)
+	var rows store.Rows
+	_, err := b.As("bob").Read(b.Context(), box, []store.UID{1}, 1, &rows)
 	b.is(err, store.ErrNotFound, "another's mailbox")
 	b.must(b.As("ann").Grant(b.Context(), box, "bob", "l"))
-	_, _, err = b.As("bob").Read(b.Context(), box, []store.UID{1}, 1, nil)
+	_, err = b.As("bob").Read(b.Context(), box, []store.UID{1}, 1, &rows)
 	b.is(err, store.ErrDenied, "a mailbox that one may not read")
 	b.must(b.As("ann").Grant(b.Context(), box, "bob", "lrs"))
 	b.see("bob", box, 2)
-	out, _, err := b.As("bob").Read(b.Context(), box, []store.UID{1, 2, 3}, 1<<20, nil)
+	_, err = b.As("bob").Read(b.Context(), box, []store.UID{1, 2, 3}, 1<<20, &rows)
 	b.must(err)
+	out := rows.Messages
 	for _, p := range out {
 		if seen := slices.Contains(p.Flags, store.FlagSeen); seen != (p.UID == 2) || p.Err != nil {
 			b.Errorf("UID %d: seen %v, %v", p.UID, seen, p.Err)
@@ -139,16 +143,18 @@ func testReadRights(b *bench) {
 	}
 	// The rows of one do not belong together.
 	cold := out[1].Cold
-	cold.Preview = "another"
+	cold.Preview = []byte("another")
 	b.must(b.Backend.Update(b.Context(), func(tx store.Tx) error {
 		if _, err := tx.Accounts("ann"); err != nil {
 			return err
 		}
 		return tx.PutCold([]store.Cold{cold})
 	}))
-	b.ColdCache = -1 // as for who has not read them
-	out, done, err := b.As("ann").Read(b.Context(), box, []store.UID{1, 2, 3}, 1<<20, out)
+	b.ColdCache = -1     // as for who has not read them
+	var again store.Rows // what was put is not to change
+	done, err := b.As("ann").Read(b.Context(), box, []store.UID{1, 2, 3}, 1<<20, &again)
 	b.must(err)
+	out = again.Messages
 	if done != 3 || len(out) != 3 || out[0].Err != nil || out[2].Err != nil || !errors.Is(out[1].Err, store.ErrDamaged) {
 		b.Errorf("%d: %+v", done, out)
 	}
@@ -159,9 +165,10 @@ func testReadRights(b *bench) {
 func testAppendAt(b *bench) {
 	box := b.letters(1, 10, "ann")
 	ann := b.As("ann")
-	out, _, err := ann.Read(b.Context(), box, []store.UID{1}, 1<<20, nil)
+	var rows store.Rows
+	_, err := ann.Read(b.Context(), box, []store.UID{1}, 1<<20, &rows)
 	b.must(err)
-	p := out[0]
+	p := rows.Messages[0]
 	for off := int64(0); off <= p.Size+1; off++ {
 		for n := int64(0); n <= p.Size-off+2; n++ {
 			rc, err := ann.OpenAt(b.Context(), p.Message, p.Cold, off, n)

@@ -360,7 +360,7 @@ func testReopen(b *bench) {
 	}
 	b.Keep = time.Hour
 	d := store.Delivery{Key: "q1", Blob: hello, Targets: []store.Target{{Account: "ann", Prefix: []byte("A: 1\r\n"), Flags: []string{"Work", `\Seen`}}}}
-	d.Cold.Preview = "hi"
+	d.Cold.Preview = []byte("hi")
 	p := b.place(d)[0]
 	sub := b.box("ann", "Sub")
 	b.must(b.As("ann").SetRole(b.Context(), sub.ID, "archive"))
