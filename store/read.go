@@ -48,8 +48,8 @@ func (r *Rows) room(n, rows int) []byte {
 // right r. uids are in order, too. With room for cold rows these are read as well, as by
 // Cold, until they have about that many bytes: done says how many of uids were dealt
 // with, and the others are for the next call. It is meant for those who read many
-// messages, some at a time. What into held before is overwritten. Cold rows are
-// remembered for a while.
+// messages, some at a time. What into held before is overwritten. What is read again is
+// remembered for a while: of most messages, a client that knows them asks once.
 func (a *Access) Read(ctx context.Context, id MailboxID, uids []UID, room int, into *Rows) (done int, err error) {
 	return a.read(ctx, id, uids, room, into, true)
 }
@@ -108,6 +108,8 @@ func (a *Access) remembered(id MailboxID, uids []UID, out []Parsed) []Parsed {
 
 // readRows is read but for those messages that into has.
 func (a *Access) readRows(tx Tx, id MailboxID, uids []UID, room int, into *Rows, remember bool) (done int, err error) {
+	_, can := a.store.Backend.(Memory)
+	again := !can || 2*len(into.Messages) >= len(uids)
 	mb := Mailbox{Account: a.account}
 	mine, err := a.owns(tx, id)
 	if err == nil && !mine {
@@ -136,7 +138,7 @@ func (a *Access) readRows(tx Tx, id MailboxID, uids []UID, room int, into *Rows,
 	if room <= 0 {
 		return done, nil
 	}
-	n, err := a.store.readCold(tx, mb.Account, into, room, remember)
+	n, err := a.store.readCold(tx, mb.Account, into, room, remember && again)
 	if err == nil && n < len(ms) {
 		into.Messages = ms[:n]
 		done, _ = slices.BinarySearch(uids, ms[n-1].UID)

@@ -139,6 +139,7 @@ type Store struct {
 	minFree     int64
 	space       sync.Mutex // held while bytes of the disk are counted and taken
 	memories    sync.Pool  // of *memory, for small blobs
+	stretches   sync.Pool  // of *stretch
 	large       sync.Pool  // of *memory, for those near smallRead
 
 	opened, rewritten atomic.Int64

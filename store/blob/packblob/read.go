@@ -134,9 +134,9 @@ func (s *Store) Append(ctx context.Context, buf []byte, ref blob.Ref, off, n int
 	if err != nil {
 		return buf, fmt.Errorf("packblob: %w", err)
 	}
-	m := s.memoryFor(p.record)
-	defer m.release()
-	payload, err := s.payloadIn(m, f, g.tag, h, p, true)
+	w := s.stretch()
+	defer s.stretches.Put(w)
+	payload, err := w.payload(f, g, h, p)
 	if err != nil {
 		return buf, s.readError(h, p, err)
 	}
@@ -220,7 +220,7 @@ func (s *Store) payloadIn(m *memory, f io.ReaderAt, t tag, h hash, p place, want
 		return nil, err
 	}
 	rec, ok := decodeRecord(buf, t)
-	if !ok || rec.hash != h || recordSize(int64(rec.length)) != p.record || rec.kind != p.kind {
+	if !ok || !rec.at(h, p) {
 		return nil, errWrong
 	}
 	first := buf[headerSize:][:min(int64(rec.length), int64(len(buf)-headerSize))]
@@ -240,6 +240,11 @@ func (s *Store) payloadIn(m *memory, f io.ReaderAt, t tag, h hash, p place, want
 		return first, nil
 	}
 	return nil, nil
+}
+
+// at reports whether a record is that of a blob.
+func (rec *record) at(h hash, p place) bool {
+	return rec.hash == h && recordSize(int64(rec.length)) == p.record && rec.kind == p.kind
 }
 
 // unreadable says whether the disk could not give bytes back. It may another time.
