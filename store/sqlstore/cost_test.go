@@ -46,10 +46,13 @@ func (c *counter) during(fn func()) (texts []string, rows int) {
 	return texts, c.rows
 }
 
-func counted(t testing.TB) (*store.Store, *sqldb.SQLite, *counter) {
+func counted(t testing.TB) (*store.Store, *sqldb.SQLite, *counter) { return countedBy(t, false) }
+
+// countedBy is counted for a writer that is alone, or not.
+func countedBy(t testing.TB, alone bool) (*store.Store, *sqldb.SQLite, *counter) {
 	t.Helper()
 	c := &counter{}
-	db := openDB(t, filepath.Join(t.TempDir(), "db"), sqldb.Options{Trace: c.trace})
+	db := openDB(t, filepath.Join(t.TempDir(), "db"), sqldb.Options{Trace: c.trace, Alone: alone})
 	return &store.Store{Backend: open(t, db)}, db, c
 }
 
@@ -137,6 +140,55 @@ func TestReadingManyCostsFewStatements(t *testing.T) {
 		if len(out) != len(uids) || len(texts) > tt.most || rows > tt.rows {
 			t.Errorf("with room for %d: %d statements and %d rows for %d messages:\n%s", tt.room, len(texts), rows, len(out), strings.Join(texts, "\n"))
 		}
+	}
+}
+
+// What many ask for again is not read again, also after flags of it have changed.
+func TestReadingAgainCostsNoStatements(t *testing.T) {
+	st, _, c := countedBy(t, true)
+	uids := make([]store.UID, 100)
+	for i := range uids {
+		d := delivery(i, "ann")
+		d.Cold.Envelope[0] = 0xff // of no older version, so that it is not parsed
+		deliver(t, st, d)
+		uids[i] = store.UID(1 + i)
+	}
+	ann := st.As("ann")
+	box, err := ann.Folder(t.Context(), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for time, most := range []int{
+		12, // whose mailbox it is, rows, younger flags, ranges of cold rows, begin and end
+		6,  // cold rows
+		0, 0,
+	} {
+		var into store.Rows
+		texts, _ := c.during(func() {
+			if _, err := ann.Read(t.Context(), box.ID, uids, 1<<20, &into); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if len(into.Messages) != len(uids) || len(texts) > most {
+			t.Errorf("time %d: %d statements for %d messages:\n%s", time, len(texts), len(into.Messages), strings.Join(texts, "\n"))
+		}
+		for i := range into.Messages {
+			if p := &into.Messages[i]; p.Err != nil || len(p.Cold.Structure) != 100 || slices.Contains(p.Flags, `\Seen`) != (time == 3 && p.UID == 7) {
+				t.Fatalf("time %d: %+v", time, p)
+			}
+		}
+		if time == 2 {
+			if _, _, err := ann.SetFlags(t.Context(), box.ID, store.FlagChange{Add: []string{`\Seen`}}, 7); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := ann.Expunge(t.Context(), box.ID, 8); err != nil {
+		t.Fatal(err)
+	}
+	var into store.Rows
+	if _, err := ann.Read(t.Context(), box.ID, uids, 0, &into); err != nil || len(into.Messages) != 99 {
+		t.Errorf("%d messages, %v", len(into.Messages), err)
 	}
 }
 
