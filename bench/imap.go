@@ -50,6 +50,11 @@ func readMail(ctx context.Context, o *options, k *kase, s server, dir string) (f
 			return nil, err
 		}
 	}
+	if k.indexing && ours {
+		if err := forgetIndex(j.data); err != nil {
+			return nil, err
+		}
+	}
 	if r.at, err = s.start(ctx, dir, j); err != nil {
 		return nil, err
 	}
@@ -71,6 +76,31 @@ func forgetCaches(dir string) error {
 		}
 		return err
 	})
+}
+
+// forgetIndex removes our index of what messages say.
+func forgetIndex(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "search.db*"))
+	for _, f := range files {
+		err = errors.Join(err, os.Remove(f))
+	}
+	return err
+}
+
+// whileIndexing has somebody search the large mailbox, which begins to be indexed by
+// that: it takes longer than what is measured.
+func whileIndexing(read func(context.Context, *reading) (float64, error)) func(context.Context, *reading) (float64, error) {
+	return func(ctx context.Context, r *reading) (float64, error) {
+		c, _, err := r.session(ctx, 0, bigBox, false)
+		if err != nil {
+			return 0, err
+		}
+		defer c.Close()
+		if _, err := c.Do("UID SEARCH BODY " + load.Rare); err != nil {
+			return 0, err
+		}
+		return read(ctx, r)
+	}
 }
 
 // session logs in and selects a mailbox, if it is not "".

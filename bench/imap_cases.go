@@ -38,6 +38,8 @@ func imapCases() []kase {
 		return k
 	}
 	body := times("search-body", "SEARCH BODY, a rare word", 50, command(bigBox, "SEARCH BODY "+load.Rare, "", rareFound))
+	indexing := rates("append-indexing", "the same while an index for searches is made", 3, whileIndexing(appends(imapClients, true)))
+	indexing.indexing = true
 	cases := []kase{
 		times("select", "SELECT of {all}", 0, opened),
 		times("flags", "FETCH 1:* (UID FLAGS) of {all}", 1.5, command(bigBox, "FETCH 1:* (UID FLAGS)", "", allFetched)),
@@ -49,6 +51,7 @@ func imapCases() []kase {
 		rates("append-one", "APPEND by one client, messages/s", 2, appends(1, false)),
 		rates("append-many", "by {clients} into one mailbox, messages/s", 6, appends(imapClients, false)),
 		rates("append-apart", "by {clients} into {clients}, messages/s", 3, appends(imapClients, true)),
+		indexing,
 		times("store", "STORE 1:{list} +FLAGS", 1.0/3, listCase("STORE 1:%d +FLAGS (\\Flagged)", "STORE 1:%d -FLAGS.SILENT (\\Flagged)")),
 		rates("copy", "COPY, messages/s", 0, copies),
 		rates("mixed", "{clients} clients, mixed, in one mailbox, commands/s", 3, mixed),

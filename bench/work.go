@@ -48,6 +48,7 @@ type kase struct {
 	// largest figure that will do; zero means that there is no such bar.
 	least, most float64
 	plain       bool // without an index for searches
+	indexing    bool // while that index is made
 	fresh       bool // the server has seen the mailbox filled and nothing more
 	read        func(context.Context, *reading) (float64, error)
 }
