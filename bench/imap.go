@@ -35,6 +35,7 @@ type reading struct {
 	o    *options
 	k    *kase
 	at   running
+	data string // where its mailboxes lie
 	user func(n int) (name, password string)
 	cpu  float64 // seconds of the server in what was measured
 }
@@ -54,6 +55,9 @@ func readMail(ctx context.Context, o *options, k *kase, s server, dir string) (f
 		if err := forgetIndex(j.data); err != nil {
 			return nil, err
 		}
+	}
+	if r.data = j.data; o.marked == nil {
+		o.marked = map[string]int{}
 	}
 	if r.at, err = s.start(ctx, dir, j); err != nil {
 		return nil, err

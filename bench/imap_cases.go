@@ -124,7 +124,7 @@ func (o *options) profileReading(ctx context.Context, k *kase) (err error) {
 	done := make(chan error, 1)
 	go func() {
 		for {
-			if _, err := k.read(ctx, &reading{o: o, k: k, at: at, user: owners(true)}); err != nil {
+			if _, err := k.read(ctx, &reading{o: o, k: k, at: at, data: o.boxes[justOurs], user: owners(true)}); err != nil {
 				done <- err
 				return
 			}

@@ -25,15 +25,17 @@ func mixed(ctx context.Context, r *reading) (float64, error) {
 			return 0, err
 		}
 		defer c.Close()
-		// Others than in the runs before, which are marked by now.
 		sessions[i], random[i], total = c, rand.New(rand.NewSource(time.Now().UnixNano())), n
 	}
+	// Another flag than in the run before: what has it already would not change.
+	flag := markings[r.o.marked[r.data]%len(markings)]
+	r.o.marked[r.data]++
 	done, took, err := r.together(imapClients, func(client, _ int) (int, error) {
 		i := 1 + random[client].Intn(total)
 		for n, command := range []string{
 			fmt.Sprintf("FETCH %d:%d (UID FLAGS ENVELOPE RFC822.SIZE)", i, min(i+24, total)),
 			fmt.Sprintf("FETCH %d (BODY.PEEK[])", i),
-			fmt.Sprintf("STORE %d +FLAGS.SILENT (\\Seen)", i),
+			fmt.Sprintf("STORE %d +FLAGS.SILENT (%s)", i, flag),
 			"NOOP",
 		} {
 			if _, err := sessions[client].Do(command); err != nil {
@@ -48,6 +50,9 @@ func mixed(ctx context.Context, r *reading) (float64, error) {
 	r.cpu *= 1000 / float64(done)
 	return float64(done) / took.Seconds(), nil
 }
+
+// markings are the flags that runs of mixed set, one after the other.
+var markings = [...]string{`\Seen`, `\Flagged`, `\Answered`, `\Draft`, "$Forwarded", "$NotJunk", "$Important", "$MDNSent"}
 
 // wait opens sessions in IDLE, from number first on, and adds them to idle.
 func (r *reading) wait(ctx context.Context, idle []*load.IMAP, n int) ([]*load.IMAP, error) {

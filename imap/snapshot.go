@@ -209,6 +209,9 @@ type change struct {
 // apply returns the snapshot after changes, which are in order of UID. A change of
 // a message that is not there adds it, or does nothing if it is gone.
 func (s *snapshot) apply(changes []change) *snapshot {
+	if next := s.flagged(changes); next != nil {
+		return next
+	}
 	next := &snapshot{box: s.box, keywords: s.keywords, chunks: make([]chunk, 0, len(s.chunks)+1+len(changes)/chunkRows)}
 	add := func(rows []row) {
 		for len(rows) > 0 {
@@ -236,6 +239,30 @@ func (s *snapshot) apply(changes []change) *snapshot {
 			changes = changes[n:]
 		}
 		add(rows)
+	}
+	return next
+}
+
+// flagged is apply if flags changed and nothing else; nil if it is not so. Chunks stay
+// what they were but for those rows.
+func (s *snapshot) flagged(changes []change) *snapshot {
+	next := &snapshot{box: s.box, keywords: s.keywords, chunks: slices.Clone(s.chunks), size: s.size}
+	at := -1 // the chunk at hand, which is a copy
+	for _, c := range changes {
+		i := sort.Search(len(next.chunks), func(i int) bool { return next.chunks[i].rows[0].uid > c.uid }) - 1
+		if c.gone || i < 0 {
+			return nil
+		}
+		rows := next.chunks[i].rows
+		j, ok := slices.BinarySearchFunc(rows, c.uid, func(r row, u store.UID) int { return cmpUID(r.uid, u) })
+		if !ok {
+			return nil
+		}
+		if i != at {
+			rows, at = slices.Clone(rows), i
+			next.chunks[i].rows = rows
+		}
+		rows[j] = c.row
 	}
 	return next
 }

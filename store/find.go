@@ -22,6 +22,14 @@ func find(tx Tx, id MailboxID, uids []UID, since Since, want func(*Message) bool
 	if len(uids) > 0 && uids[0] == 0 { // no message has it
 		uids = uids[1:]
 	}
+	if since == (Since{}) && len(uids) <= maxRecall {
+		if ms, ok := recall(tx, id, uids); ok {
+			if want != nil {
+				ms = slices.DeleteFunc(ms, func(m Message) bool { return !want(&m) })
+			}
+			return ms, nil
+		}
+	}
 	for len(uids) > 0 {
 		n := 1
 		for n < len(uids) && uids[n]-uids[n-1] <= findGap {
@@ -39,4 +47,18 @@ func find(tx Tx, id MailboxID, uids []UID, since Since, want func(*Message) bool
 		}
 	}
 	return ms, nil
+}
+
+// maxRecall is up to how many messages the backend is asked whether it remembers them.
+const maxRecall = 16
+
+// recall returns messages if the backend remembers all of them.
+func recall(tx Tx, id MailboxID, uids []UID) ([]Message, bool) {
+	if w, ok := tx.(*work); ok {
+		tx = w.Tx
+	}
+	if r, ok := tx.(Recalling); ok && len(uids) > 0 {
+		return r.Recall(id, uids)
+	}
+	return nil, false
 }

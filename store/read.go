@@ -61,7 +61,7 @@ func (a *Access) ReadOnce(ctx context.Context, id MailboxID, uids []UID, room in
 
 func (a *Access) read(ctx context.Context, id MailboxID, uids []UID, room int, into *Rows, remember bool) (done int, err error) {
 	known := into.Messages[:0]
-	if remember {
+	if remember = remember && a.store.coldPieces() > 0; remember {
 		known = a.remembered(id, uids, known)
 	}
 	into.Messages, into.bytes = known, into.bytes[:0]

@@ -1,6 +1,8 @@
 package sqlstore
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -166,16 +168,15 @@ func (h *hot) commit(notes []newsNote) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.commits.Add(1)
+	var lost map[store.MailboxID]struct{}
 	for i := range notes {
 		switch x := &notes[i]; {
 		case x.item != nil:
 		case x.lost():
-			h.floor = now
-			for k := range h.runs {
-				if k.box == x.at {
-					delete(h.runs, k)
-				}
+			if lost == nil {
+				lost = map[store.MailboxID]struct{}{}
 			}
+			lost[x.at] = struct{}{}
 		default:
 			k := hotKeyOf(x.at, x.row.uid)
 			h.changed[k.slot()] = now
@@ -183,6 +184,13 @@ func (h *hot) commit(notes []newsNote) {
 				run.rows[x.row.uid%hotRun] = x.hot()
 			}
 		}
+	}
+	if lost != nil {
+		h.floor = now
+		maps.DeleteFunc(h.runs, func(k hotKey, _ *hotRows) bool {
+			_, gone := lost[k.box]
+			return gone
+		})
 	}
 }
 
@@ -192,6 +200,31 @@ func (h *hot) clear() {
 	h.floor = h.commits.Add(1)
 	clear(h.runs)
 	h.order = nil
+}
+
+// maxNotes is how many notes of the transaction at hand are looked through for a message.
+const maxNotes = 256
+
+// Recall answers in an Update, if what the transaction has changed so far is not among
+// the messages.
+func (t *tx) Recall(id store.MailboxID, uids []store.UID) ([]store.Message, bool) {
+	if t.h == nil || t.h.hot == nil || t.h.blind || len(t.h.notes) > maxNotes {
+		return nil, false
+	}
+	for i := range t.h.notes {
+		if n := &t.h.notes[i]; n.at == id && n.item == nil && (n.lost() || slices.Contains(uids, n.row.uid)) {
+			return nil, false
+		}
+	}
+	ps := t.h.hot.get(id, uids, nil)
+	if len(ps) < len(uids) {
+		return nil, false
+	}
+	ms := make([]store.Message, len(ps))
+	for i := range ps {
+		ms[i] = ps[i].Message
+	}
+	return ms, true
 }
 
 // Remembered appends those of some messages that nobody has changed since they were read.

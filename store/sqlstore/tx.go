@@ -32,6 +32,7 @@ var (
 	_ store.Tx        = (*tx)(nil)
 	_ store.Owners    = (*tx)(nil)
 	_ store.Borrowing = (*tx)(nil)
+	_ store.Recalling = (*tx)(nil)
 )
 
 var errReadOnly = errors.New("sqlstore: write in a View")
