@@ -63,13 +63,17 @@ func (e *entry) structure() (*message.Part, error) {
 // helper to spare it reads the next ones meanwhile, and so does the session itself
 // rather than wait for it.
 func (c *conn) load(spans []span, level rowLevel, fn func([]*entry) error) error {
-	l := &loading{c: c, ctx: c.ctx, box: c.sel.id, size: hotBatch, read: c.access.Read}
+	l := &loading{c: c, ctx: c.ctx, box: c.sel.id, size: hotBatch}
 	if level >= coldRows {
 		l.size, l.room = coldBatch, coldRoom
 	}
 	total := spanLen(spans)
-	if l.size = min(l.size, total); total > worthKeeping {
-		l.read = c.access.ReadOnce
+	l.size = min(l.size, total)
+	switch {
+	case total <= aPage:
+		l.remember = store.AtOnce
+	case total > worthKeeping:
+		l.remember = store.Never
 	}
 	next, stop := iter.Pull(batches(spans, l.size, maxGap))
 	defer stop()
@@ -105,8 +109,12 @@ func (c *conn) load(spans []span, level rowLevel, fn func([]*entry) error) error
 	return nil
 }
 
-// worthKeeping is how many messages are read at most by who may read them again soon.
-const worthKeeping = 30_000
+const (
+	// aPage is about how many messages a person looks at.
+	aPage = 200
+	// worthKeeping is how many are read at most by who may read them again soon.
+	worthKeeping = 30_000
+)
 
 // A loading is the reading of messages.
 type loading struct {
@@ -114,7 +122,7 @@ type loading struct {
 	ctx        context.Context
 	box        store.MailboxID
 	size, room int
-	read       func(context.Context, store.MailboxID, []store.UID, int, *store.Rows) (int, error)
+	remember   store.Remember
 	next       func() ([]span, bool)
 	queue      []*portion // in order; fn is given the first
 	free       *portion
@@ -157,7 +165,7 @@ func (l *loading) begin() bool {
 		}
 		p := l.free
 		if l.free = nil; p == nil {
-			p = &portion{entries: make([]entry, l.size), rows: store.Rows{Messages: make([]store.Parsed, 0, l.size)}}
+			p = &portion{entries: make([]entry, l.size), rows: store.Rows{Messages: make([]store.Parsed, 0, l.size), Remember: l.remember}}
 		}
 		p.es, p.uids, p.state = p.es[:0], p.uids[:0], isBegun
 		for seq, r := range l.c.sel.snap.all(part) {
@@ -192,7 +200,7 @@ func (l *loading) first() *portion {
 
 // fill reads p. It looks at nothing of l that changes.
 func (l *loading) fill(p *portion) {
-	p.done, p.err = l.read(l.ctx, l.box, p.uids, l.room, &p.rows)
+	p.done, p.err = l.c.access.Read(l.ctx, l.box, p.uids, l.room, &p.rows)
 }
 
 // start gives the helper something to read, if there is one and it has nothing.

@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"github.com/mailkeel/mailkeel/internal/searchtext"
+	"github.com/mailkeel/mailkeel/store"
 )
 
 // How many messages a search reads at a time: rows alone, and with texts.
@@ -62,7 +63,8 @@ func (s *searcher) read(from int) (es []*entry, err error) {
 	if s.q.level >= coldRows {
 		room = searchRoom
 	}
-	done, err = s.c.access.ReadOnce(s.c.ctx, s.c.sel.id, s.uids[from:], room, &s.rows)
+	s.rows.Remember = store.Never
+	done, err = s.c.access.Read(s.c.ctx, s.c.sel.id, s.uids[from:], room, &s.rows)
 	if err != nil {
 		return nil, err
 	}

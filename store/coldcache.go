@@ -27,7 +27,7 @@ type coldPlace struct{ piece, off uint32 }
 
 const (
 	coldPieceSize = 256 << 10
-	defaultCold   = 32 << 20
+	defaultCold   = 64 << 20
 )
 
 // coldPieces is how many there are at most.

@@ -27,9 +27,24 @@ const coldChunk = 32
 // The zero value is ready.
 type Rows struct {
 	Messages []Parsed
+	// Remember says which of what is read the store remembers for a while.
+	Remember Remember
 
 	bytes []byte // of cold rows
 }
+
+// Remember says what is likely to be read again.
+type Remember int
+
+const (
+	// WhenAgain is for those who read many messages: what is asked for a second time is
+	// remembered. A client that knows a message does not ask again.
+	WhenAgain Remember = iota
+	// AtOnce is for those who look at few: most likely at the same ones again.
+	AtOnce
+	// Never is for those who read so much that it is not worth to be remembered.
+	Never
+)
 
 // rowBytes is how much memory for cold rows is made at once, at most.
 const rowBytes = 64 << 10
@@ -48,20 +63,11 @@ func (r *Rows) room(n, rows int) []byte {
 // right r. uids are in order, too. With room for cold rows these are read as well, as by
 // Cold, until they have about that many bytes: done says how many of uids were dealt
 // with, and the others are for the next call. It is meant for those who read many
-// messages, some at a time. What into held before is overwritten. What is read again is
-// remembered for a while: of most messages, a client that knows them asks once.
+// messages, some at a time. What into held before is overwritten.
 func (a *Access) Read(ctx context.Context, id MailboxID, uids []UID, room int, into *Rows) (done int, err error) {
-	return a.read(ctx, id, uids, room, into, true)
-}
-
-// ReadOnce is Read for those who read so much that it is not worth to be remembered.
-func (a *Access) ReadOnce(ctx context.Context, id MailboxID, uids []UID, room int, into *Rows) (done int, err error) {
-	return a.read(ctx, id, uids, room, into, false)
-}
-
-func (a *Access) read(ctx context.Context, id MailboxID, uids []UID, room int, into *Rows, remember bool) (done int, err error) {
 	known := into.Messages[:0]
-	if remember = remember && a.store.coldPieces() > 0; remember {
+	remember := into.Remember != Never && a.store.coldPieces() > 0
+	if remember {
 		known = a.remembered(id, uids, known)
 	}
 	into.Messages, into.bytes = known, into.bytes[:0]
@@ -109,7 +115,7 @@ func (a *Access) remembered(id MailboxID, uids []UID, out []Parsed) []Parsed {
 // readRows is read but for those messages that into has.
 func (a *Access) readRows(tx Tx, id MailboxID, uids []UID, room int, into *Rows, remember bool) (done int, err error) {
 	_, can := a.store.Backend.(Memory)
-	again := !can || 2*len(into.Messages) >= len(uids)
+	again := !can || into.Remember == AtOnce || 2*len(into.Messages) >= len(uids)
 	mb := Mailbox{Account: a.account}
 	mine, err := a.owns(tx, id)
 	if err == nil && !mine {

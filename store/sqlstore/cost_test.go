@@ -183,6 +183,32 @@ func TestReadingAgainCostsNoStatements(t *testing.T) {
 			}
 		}
 	}
+	// Who looks at few is remembered at once, who reads all never.
+	for _, tt := range []struct {
+		remember    store.Remember
+		first, last int // UIDs of a mailbox that nobody has read
+		most        int // statements of the second time
+	}{{store.AtOnce, 1, 20, 0}, {store.Never, 21, 40, 20}} {
+		fresh := st.As("bob")
+		var into store.Rows
+		into.Remember = tt.remember
+		bobs := deliver(t, st, delivery(1000+tt.first, "bob"))[0].Mailbox
+		for i := tt.first + 1; i <= tt.last; i++ {
+			d := delivery(1000+i, "bob")
+			d.Cold.Envelope[0] = 0xff
+			deliver(t, st, d)
+		}
+		uids := uids[tt.first:tt.last]
+		read := func() {
+			if _, err := fresh.Read(t.Context(), bobs, uids, 1<<20, &into); err != nil || len(into.Messages) != len(uids) {
+				t.Fatal(len(into.Messages), err)
+			}
+		}
+		read()
+		if texts, _ := c.during(read); len(texts) > tt.most || tt.most > 0 && len(texts) == 0 {
+			t.Errorf("remembering %v: %d statements the second time", tt.remember, len(texts))
+		}
+	}
 	if _, err := ann.Expunge(t.Context(), box.ID, 8); err != nil {
 		t.Fatal(err)
 	}
