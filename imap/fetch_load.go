@@ -126,6 +126,7 @@ type loading struct {
 	next       func() ([]span, bool)
 	queue      []*portion // in order; fn is given the first
 	free       *portion
+	used       []*portion // all there are
 
 	helper chan *portion // to read; nil if nobody has helped yet
 	helped *portion      // by the helper
@@ -165,7 +166,7 @@ func (l *loading) begin() bool {
 		}
 		p := l.free
 		if l.free = nil; p == nil {
-			p = &portion{entries: make([]entry, l.size), rows: store.Rows{Messages: make([]store.Parsed, 0, l.size), Remember: l.remember}}
+			p = l.borrow()
 		}
 		p.es, p.uids, p.state = p.es[:0], p.uids[:0], isBegun
 		for seq, r := range l.c.sel.snap.all(part) {
@@ -176,6 +177,31 @@ func (l *loading) begin() bool {
 		l.queue = append(l.queue, p)
 	}
 	return len(l.queue) > 0
+}
+
+// leastPortion is for how many messages a portion has room at least, so that those of who
+// looks at one message are of use for who looks at some.
+const leastPortion = 32
+
+// borrow returns a portion that others have used, or a new one.
+func (l *loading) borrow() *portion {
+	p, ok := l.c.srv.state.portions.Get().(*portion)
+	if !ok || len(p.entries) < l.size {
+		n := max(l.size, leastPortion)
+		p = &portion{entries: make([]entry, n), rows: store.Rows{Messages: make([]store.Parsed, 0, n)}}
+	}
+	p.rows.Remember = l.remember
+	l.used = append(l.used, p)
+	return p
+}
+
+// lend gives portions to others.
+func (l *loading) lend() {
+	for _, p := range l.used {
+		clear(p.entries)
+		clear(p.rows.Messages[:cap(p.rows.Messages)])
+		l.c.srv.state.portions.Put(p)
+	}
 }
 
 // finish takes what fn has dealt with out of the queue.
@@ -242,13 +268,15 @@ func (l *loading) help(work chan *portion, helpers chan struct{}) {
 
 // end lets the helper go, when it has read.
 func (l *loading) end() {
-	if l.helper == nil {
-		return
+	if l.helper != nil {
+		close(l.helper)
+		<-l.helped.read
+		if l.helped.state == isHelped { // nobody waited for it
+			l.helped.wait()
+		}
 	}
-	close(l.helper)
-	<-l.helped.read
-	if l.helped.state == isHelped { // nobody waited for it
-		l.helped.wait()
+	if len(l.queue) == 0 { // else fn had not done with one
+		l.lend()
 	}
 }
 

@@ -29,6 +29,7 @@ type serverState struct {
 
 	searchOnce sync.Once
 	searchers  chan struct{} // see searchHelpers
+	portions   sync.Pool     // of *portion, that nobody uses
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
