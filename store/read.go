@@ -104,10 +104,7 @@ func (a *Access) Read(ctx context.Context, id MailboxID, uids []UID, room int, i
 // remembers.
 func (a *Access) remembered(id MailboxID, uids []UID, out []Parsed) []Parsed {
 	if m, ok := a.store.Backend.(Memory); ok {
-		out = m.Remembered(id, uids, out)
-	}
-	if len(out) > 0 && out[0].Account != a.account {
-		return out[:0]
+		out = m.Remembered(a.account, id, uids, out)
 	}
 	return out
 }
@@ -122,7 +119,7 @@ func (a *Access) readRows(tx Tx, id MailboxID, uids []UID, room int, into *Rows,
 		mb, _, err = a.rights(tx, id, "r")
 	}
 	if err == nil {
-		into.Messages, err = readHot(tx, id, uids, into.Messages, remember)
+		into.Messages, err = readHot(tx, id, uids, into.Messages, remember && mine)
 	}
 	if err == nil && mine && len(into.Messages) < len(uids) { // perhaps because it has gone as a whole
 		_, _, err = a.rights(tx, id, "r")

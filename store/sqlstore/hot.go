@@ -83,17 +83,17 @@ func (r *hotRow) unpack(d *messageReader, uid store.UID) store.Message {
 	}
 }
 
-// get appends those of some messages that are remembered.
-func (h *hot) get(id store.MailboxID, uids []store.UID, out []store.Parsed) []store.Parsed {
+// get appends those of some messages of an account that are remembered.
+func (h *hot) get(account store.AccountID, id store.MailboxID, uids []store.UID, out []store.Parsed) []store.Parsed {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	d := messageReader{box: id}
+	d := messageReader{account: account, box: id}
 	var at hotKey
 	var run *hotRows
 	for _, uid := range uids {
 		if k := hotKeyOf(id, uid); k != at {
-			if at, run = k, h.runs[k]; run != nil {
-				d.account = run.account
+			if at, run = k, h.runs[k]; run != nil && run.account != account {
+				return out
 			}
 		}
 		if run == nil {
@@ -216,7 +216,11 @@ func (t *tx) Recall(id store.MailboxID, uids []store.UID) ([]store.Message, bool
 			return nil, false
 		}
 	}
-	ps := t.h.hot.get(id, uids, nil)
+	account, _, err := t.owner(id)
+	if err != nil {
+		return nil, false
+	}
+	ps := t.h.hot.get(account, id, uids, nil)
 	if len(ps) < len(uids) {
 		return nil, false
 	}
@@ -228,9 +232,9 @@ func (t *tx) Recall(id store.MailboxID, uids []store.UID) ([]store.Message, bool
 }
 
 // Remembered appends those of some messages that nobody has changed since they were read.
-func (b *Backend) Remembered(id store.MailboxID, uids []store.UID, out []store.Parsed) []store.Parsed {
+func (b *Backend) Remembered(account store.AccountID, id store.MailboxID, uids []store.UID, out []store.Parsed) []store.Parsed {
 	if b.shared == nil || b.shared.hot == nil {
 		return out
 	}
-	return b.shared.hot.get(id, uids, out)
+	return b.shared.hot.get(account, id, uids, out)
 }

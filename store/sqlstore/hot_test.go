@@ -31,11 +31,14 @@ func TestHotIsBounded(t *testing.T) {
 		if len(h.runs) > maxHot || len(h.order) > 2*maxHot {
 			t.Fatalf("%d runs, %d in order", len(h.runs), len(h.order))
 		}
-		if got := h.get(box, []store.UID{maxHot * hotRun}, nil); len(got) != 1 || got[0].ID != maxHot*hotRun {
+		if got := h.get("ann", box, []store.UID{maxHot * hotRun}, nil); len(got) != 1 || got[0].ID != maxHot*hotRun {
 			t.Fatalf("the last of mailbox %d is %+v", box, got)
 		}
 	}
-	if got := h.get(1, []store.UID{1}, nil); len(got) != 0 {
+	if got := h.get("bob", 3, []store.UID{maxHot * hotRun}, nil); len(got) != 0 {
+		t.Error("another account is told", got)
+	}
+	if got := h.get("ann", 1, []store.UID{1}, nil); len(got) != 0 {
 		t.Error("the first is still there")
 	}
 	for range 5 * maxHot {
@@ -79,7 +82,7 @@ func TestHotKnowsWhatChanged(t *testing.T) {
 		far, farRows := hotMessages(1, 1000, 1)
 		h.put(before, append(near, far...), append(nearRows, farRows...))
 		var got []store.UID
-		for _, p := range h.get(1, []store.UID{5, 6, 1000}, nil) {
+		for _, p := range h.get("ann", 1, []store.UID{5, 6, 1000}, nil) {
 			got = append(got, p.UID)
 		}
 		if !slices.Equal(got, tt.want) {
@@ -88,7 +91,7 @@ func TestHotKnowsWhatChanged(t *testing.T) {
 		// A later reader may tell, and what it told follows what is committed.
 		h.put(h.commits.Load(), near, nearRows)
 		h.commit([]newsNote{row(5, &changed), row(6, nil)})
-		if ms := h.get(1, []store.UID{5, 6}, nil); len(ms) != 1 || ms[0].UID != 5 || !slices.Equal(ms[0].Flags, []string{`\Flagged`}) {
+		if ms := h.get("ann", 1, []store.UID{5, 6}, nil); len(ms) != 1 || ms[0].UID != 5 || !slices.Equal(ms[0].Flags, []string{`\Flagged`}) {
 			t.Errorf("%s: %+v", tt.name, ms)
 		}
 	}

@@ -108,7 +108,7 @@ func (w *watcher) agree(ctx context.Context, b *sqlstore.Backend) error {
 	if err != nil {
 		return err
 	}
-	w.remembered += len(b.Remembered(w.box.ID, uids, nil))
+	w.remembered += len(b.Remembered("ann", w.box.ID, uids, nil))
 	for range 2 {
 		read, err := w.list(ctx, uids)
 		if err != nil {
@@ -315,7 +315,7 @@ func TestWhoIsNotAloneRemembersNothing(t *testing.T) {
 		if _, err := a.Read(t.Context(), f.ID, []store.UID{store.UID(i + 1)}, 0, &rows); err != nil || len(rows.Messages) != 1 {
 			t.Fatal(rows.Messages, err)
 		}
-		if ms := bs[i%2].Remembered(f.ID, []store.UID{store.UID(i + 1)}, nil); len(ms) > 0 {
+		if ms := bs[i%2].Remembered("ann", f.ID, []store.UID{store.UID(i + 1)}, nil); len(ms) > 0 {
 			t.Error("one of two remembers", ms)
 		}
 		if _, err := a.Create(t.Context(), fmt.Sprint(rand.Int()), ""); err != nil {
