@@ -54,7 +54,8 @@ func imapCases() []kase {
 		indexing,
 		times("store", "STORE 1:{list} +FLAGS", 1.0/3, listCase("STORE 1:%d +FLAGS (\\Flagged)", "STORE 1:%d -FLAGS.SILENT (\\Flagged)")),
 		rates("copy", "COPY, messages/s", 0, copies),
-		rates("mixed", "{clients} clients, mixed, in one mailbox, commands/s", 3, mixed),
+		rates("mixed", "{clients} clients, mixed, in one mailbox, commands/s", 3, mixed(false)),
+		rates("mixed-marking", "the same, if each STORE changes something", 0, mixed(true)),
 		{name: "idle", about: "memory of a session in IDLE, KiB", format: "%.0f", less: true, least: 15, read: idleMemory},
 		{name: "notice", about: "new mail known to 99% of {many} in IDLE after, ms", format: "%.0f", less: true, most: 100, read: notice},
 	}

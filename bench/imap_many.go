@@ -13,45 +13,52 @@ import (
 	"github.com/mailkeel/mailkeel/bench/proctree"
 )
 
-// mixed is how many commands a second clients of one mailbox are answered, that list
-// some messages, read one and mark it.
-func mixed(ctx context.Context, r *reading) (float64, error) {
-	sessions := make([]*load.IMAP, imapClients)
-	random := make([]*rand.Rand, imapClients)
-	total := 0
-	for i := range sessions {
-		c, n, err := r.session(ctx, 0, bigBox, false)
+// mixed returns a case whose figure is how many commands a second clients of one mailbox
+// are answered, that list some messages, read one and mark it. The same clients look at
+// the same messages in each run, so that in all but the first those are marked already. If
+// marking is set they are not: each run sets another flag, on others.
+func mixed(marking bool) func(context.Context, *reading) (float64, error) {
+	return func(ctx context.Context, r *reading) (float64, error) {
+		sessions := make([]*load.IMAP, imapClients)
+		random := make([]*rand.Rand, imapClients)
+		total, flag, seed := 0, markings[0], int64(0)
+		if marking {
+			flag = markings[1+r.o.marked[r.data]%(len(markings)-1)]
+			r.o.marked[r.data]++
+			seed = time.Now().UnixNano()
+		}
+		for i := range sessions {
+			c, n, err := r.session(ctx, 0, bigBox, false)
+			if err != nil {
+				return 0, err
+			}
+			defer c.Close()
+			sessions[i], random[i], total = c, rand.New(rand.NewSource(seed+int64(i))), n
+		}
+		done, took, err := r.together(imapClients, func(client, _ int) (int, error) {
+			i := 1 + random[client].Intn(total)
+			for n, command := range []string{
+				fmt.Sprintf("FETCH %d:%d (UID FLAGS ENVELOPE RFC822.SIZE)", i, min(i+24, total)),
+				fmt.Sprintf("FETCH %d (BODY.PEEK[])", i),
+				fmt.Sprintf("STORE %d +FLAGS.SILENT (%s)", i, flag),
+				"NOOP",
+			} {
+				if _, err := sessions[client].Do(command); err != nil {
+					return n, err
+				}
+			}
+			return 4, nil
+		})
 		if err != nil {
 			return 0, err
 		}
-		defer c.Close()
-		sessions[i], random[i], total = c, rand.New(rand.NewSource(time.Now().UnixNano())), n
+		r.cpu *= 1000 / float64(done)
+		return float64(done) / took.Seconds(), nil
 	}
-	// Another flag than in the run before: what has it already would not change.
-	flag := markings[r.o.marked[r.data]%len(markings)]
-	r.o.marked[r.data]++
-	done, took, err := r.together(imapClients, func(client, _ int) (int, error) {
-		i := 1 + random[client].Intn(total)
-		for n, command := range []string{
-			fmt.Sprintf("FETCH %d:%d (UID FLAGS ENVELOPE RFC822.SIZE)", i, min(i+24, total)),
-			fmt.Sprintf("FETCH %d (BODY.PEEK[])", i),
-			fmt.Sprintf("STORE %d +FLAGS.SILENT (%s)", i, flag),
-			"NOOP",
-		} {
-			if _, err := sessions[client].Do(command); err != nil {
-				return n, err
-			}
-		}
-		return 4, nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	r.cpu *= 1000 / float64(done)
-	return float64(done) / took.Seconds(), nil
 }
 
-// markings are the flags that runs of mixed set, one after the other.
+// markings are the flags that runs of mixed set: the first if they are to set the same
+// again, else the others, one after the other.
 var markings = [...]string{`\Seen`, `\Flagged`, `\Answered`, `\Draft`, "$Forwarded", "$NotJunk", "$Important", "$MDNSent"}
 
 // wait opens sessions in IDLE, from number first on, and adds them to idle.

@@ -62,7 +62,7 @@ type options struct {
 	corpus  *load.Corpus
 	program string
 	stock   string            // the large directory, once it is built
-	marked  map[string]int    // how often mixed has run in them
+	marked  map[string]int    // how often mixed has marked something in them
 	boxes   map[string]string // those of "imap", by server, once they are filled
 }
 

@@ -92,6 +92,12 @@ func says(a *search.Answer, uid store.UID) verdict {
 }
 
 func among(list []store.UID, uid store.UID) bool {
+	// Mostly the index knows every message, with few gaps between their UIDs.
+	if len(list) > 0 && uid >= list[0] {
+		if i := int(uid - list[0]); i < len(list) && list[i] == uid {
+			return true
+		}
+	}
 	_, ok := slices.BinarySearch(list, uid)
 	return ok
 }
