@@ -246,6 +246,9 @@ func (s *snapshot) apply(changes []change) *snapshot {
 // flagged is apply if flags changed and nothing else; nil if it is not so. Chunks stay
 // what they were but for those rows.
 func (s *snapshot) flagged(changes []change) *snapshot {
+	if n := len(changes); n > 0 && changes[n-1].uid > s.last() { // a new message
+		return nil
+	}
 	next := &snapshot{box: s.box, keywords: s.keywords, chunks: slices.Clone(s.chunks), size: s.size}
 	at := -1 // the chunk at hand, which is a copy
 	for _, c := range changes {

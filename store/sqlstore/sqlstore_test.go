@@ -48,6 +48,7 @@ type several struct{ sqldb.DB }
 func TestConformance(t *testing.T) {
 	for name, wrap := range map[string]func(*sqldb.SQLite) sqldb.DB{
 		"OneWriter":      func(db *sqldb.SQLite) sqldb.DB { return db },
+		"Alone":          func(db *sqldb.SQLite) sqldb.DB { return db }, // as server/embedded has it
 		"SeveralWriters": func(db *sqldb.SQLite) sqldb.DB { return several{db} },
 	} {
 		if raced && name == "SeveralWriters" {
@@ -55,18 +56,19 @@ func TestConformance(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			o := sqldb.Options{Alone: name == "Alone"}
 			var paths sync.Map
 			storetest.Run(t, storetest.Options{
 				New: func(t *testing.T) store.Backend {
 					path := filepath.Join(t.TempDir(), "db")
-					b := open(t, wrap(openDB(t, path, sqldb.Options{})))
+					b := open(t, wrap(openDB(t, path, o)))
 					paths.Store(b, path)
 					return b
 				},
 				Blobs: func(_ *testing.T, c mailkeel.Clock) blob.Store { return &memblob.Store{Clock: c} },
 				Reopen: func(t *testing.T, b store.Backend) store.Backend {
 					path, _ := paths.Load(b)
-					return open(t, wrap(openDB(t, path.(string), sqldb.Options{})))
+					return open(t, wrap(openDB(t, path.(string), o)))
 				},
 			})
 		})
